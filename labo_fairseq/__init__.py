@@ -1,0 +1,15 @@
+"""labo_fairseq: LABO and its family of label regularizers for fairseq. Give this folder to fairseq as --user-dir."""
+
+import sys
+
+__version__ = "0.1.0"
+
+
+def register():
+    """Register the project's criterions, tasks and models with fairseq. Safe to call again."""
+    from . import criterions  # noqa: F401
+
+
+# --user-dir is read when fairseq is imported already; without fairseq (labo score, say) nothing heavy is loaded
+if "fairseq.criterions" in sys.modules:
+    register()

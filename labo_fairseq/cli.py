@@ -1,0 +1,74 @@
+"""The command `labo`. Subcommands are imported only when they are asked for, so that `labo --help` is instant."""
+
+import argparse
+import importlib
+import os
+import sys
+
+from .errors import UserError
+
+# name: (module with add_arguments(parser) and run(args) -> exit code, line for the overview)
+SUBCOMMANDS = {
+    "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
+    "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
+    "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
+    "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
+}
+
+
+def main(argv=None):
+    """Run `labo`; returns the exit code: 0, or 2 for bad input (the reason is one line on standard error)."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = _overview_parser()
+    if not argv or argv[0] not in SUBCOMMANDS:
+        parser.parse_args(argv or ["--help"])  # prints the help, the version or the error, and exits
+        parser.error("a subcommand is needed")
+    name = argv[0]
+    module = importlib.import_module(SUBCOMMANDS[name][0])
+    sub = argparse.ArgumentParser(
+        prog=f"labo {name}",
+        description=module.__doc__,
+        formatter_class=HelpFormatter,
+    )
+    module.add_arguments(sub)
+    try:
+        return module.run(sub.parse_args(argv[1:])) or 0
+    except UserError as error:
+        print(f"labo {name}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # the reader (head, less) went away; point stdout elsewhere so that the flush at exit stays silent
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print(f"labo {name}: interrupted", file=sys.stderr)
+        return 130
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the layout of descriptions (they hold an example) and shows each default."""
+
+
+def _overview_parser():
+    width = max(map(len, SUBCOMMANDS))
+    listing = "\n".join(f"  {name:<{width}}  {line}" for name, (_, line) in SUBCOMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="labo",
+        description="LABO and its family for fairseq: prepare, train, calibrate, decode, evaluate.",
+        epilog=f"subcommands:\n{listing}\n\n'labo SUBCOMMAND --help' explains each, with an example.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="labo SUBCOMMAND [options]",
+    )
+    parser.add_argument("--version", action="version", version=f"labo_fairseq {_version()}")
+    parser.add_argument("subcommand", choices=list(SUBCOMMANDS), help=argparse.SUPPRESS)
+    return parser
+
+
+def _version():
+    from . import __version__
+
+    return __version__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
