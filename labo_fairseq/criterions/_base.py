@@ -1,0 +1,164 @@
+"""What every criterion shares: flags, forward pass, path (fused or dense), accuracy, logging.
+
+A method is a subclass with a dataclass of flags, `check(cfg)` for their ranges and `row_loss(model)`, which returns a
+loss object of labo_fairseq.functional.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, field
+
+from fairseq import metrics, utils
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import II
+
+from ..errors import UserError
+from ..functional import projection_loss, token_loss
+from ._projection import has_plain_logits, obstacle, unwrap
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LabelRegularizedConfig(FairseqDataclass):
+    """Flags of every criterion. Names and meaning of the first two are fairseq's."""
+
+    report_accuracy: bool = field(default=False, metadata={"help": "report accuracy metric"})
+    ignore_prefix_size: int = field(default=0, metadata={"help": "ignore the first N target tokens"})
+    projection: ChoiceEnum(["auto", "fused", "dense"]) = field(
+        default="auto",
+        metadata={
+            "help": "fused: output projection and loss together in chunks of tokens, without the logits in memory; "
+            "dense: loss of the model's logits; auto: fused where the model allows it"
+        },
+    )
+    sentence_avg: bool = II("optimization.sentence_avg")
+
+
+class LabelRegularizedCriterion(FairseqCriterion):
+    """Base class: `forward` is fairseq's contract (loss summed over tokens, sample size, logging output of sums)."""
+
+    def __init__(self, cfg, task):
+        super().__init__(task)
+        self.cfg = cfg
+        if cfg.ignore_prefix_size < 0:
+            raise UserError(f"--ignore-prefix-size: {cfg.ignore_prefix_size} is negative: give 0 or more")
+        self.check(cfg)
+        self._path = None
+
+    def check(self, cfg):
+        """Raise UserError, naming the flag, where a setting is out of its range."""
+        raise NotImplementedError
+
+    def row_loss(self, model):
+        """The loss object for this forward pass; `model` knows the number of updates done (see _updates.py)."""
+        raise NotImplementedError
+
+    def forward(self, model, sample, reduce=True):
+        """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
+        loss = self.row_loss(unwrap(model))
+        compute = self._fused if self._uses_fused(model, reduce) else self._dense
+        value, nll, hits = compute(model, sample, loss, reduce)
+        sample_size = sample["target"].size(0) if self.cfg.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "loss": value.data,
+            "nll_loss": nll.data,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["target"].size(0),
+            "sample_size": sample_size,
+        }
+        if self.cfg.report_accuracy:
+            logging_output["n_correct"] = hits.sum()
+            logging_output["total"] = self._target(model, sample).ne(self.padding_idx).sum()
+        return value, sample_size, logging_output
+
+    def _fused(self, model, sample, loss, reduce):
+        hidden = model(**sample["net_input"], features_only=True)[0]
+        projection = unwrap(model).decoder.output_projection
+        out = projection_loss(
+            self._without_prefix(hidden),
+            projection.weight,
+            self._target(model, sample),
+            loss,
+            bias=projection.bias,
+            ignore_index=self.padding_idx,
+            count_hits=self.cfg.report_accuracy,
+        )
+        return (out.total, out.nll.sum(), out.hits) if reduce else (out.loss, out.nll, out.hits)
+
+    def _dense(self, model, sample, loss, reduce):
+        net_output = model(**sample["net_input"])
+        # log-probabilities are logits too; plain logits save computing them twice
+        logits = net_output[0] if has_plain_logits(model) else model.get_normalized_probs(net_output, log_probs=True)
+        out = token_loss(
+            self._without_prefix(logits),
+            self._target(model, sample),
+            loss,
+            ignore_index=self.padding_idx,
+            count_hits=self.cfg.report_accuracy,
+        )
+        return (out.loss.sum(), out.nll.sum(), out.hits) if reduce else (out.loss, out.nll, out.hits)
+
+    def _without_prefix(self, x):
+        return x[:, self.cfg.ignore_prefix_size :].reshape(-1, x.size(-1))
+
+    def _target(self, model, sample):
+        return model.get_targets(sample, None)[:, self.cfg.ignore_prefix_size :].reshape(-1)
+
+    def _uses_fused(self, model, reduce):
+        if self._path is None:
+            self._path = self._choose_path(model)
+        # per-token losses of the fused path carry no gradient
+        return self._path == "fused" and (reduce or not model.training)
+
+    def _choose_path(self, model):
+        wanted = str(self.cfg.projection)
+        reason = "--projection dense" if wanted == "dense" else obstacle(model)
+        if reason is None:
+            logger.info("%s: output projection and loss are fused", self.cfg._name)
+            return "fused"
+        if wanted == "fused":
+            raise UserError(f"--projection fused: {reason}: use --projection auto")
+        logger.info("%s: dense path (%s)", self.cfg._name, reason)
+        return "dense"
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs):
+        """Sums of the workers to the numbers that fairseq logs: base 2, `ppl` from the plain likelihood."""
+
+        def total(key):
+            return sum(log.get(key, 0) for log in logging_outputs)
+
+        ntokens, sample_size = total("ntokens"), total("sample_size")
+        metrics.log_scalar("loss", total("loss") / sample_size / math.log(2), sample_size, round=3)
+        metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
+        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        counted = utils.item(total("total"))
+        if counted > 0:
+            metrics.log_scalar("total", counted)
+            metrics.log_scalar("n_correct", utils.item(total("n_correct")))
+            metrics.log_derived("accuracy", _accuracy)
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        """Every logged number is a sum with the same key on every worker."""
+        return True
+
+
+def within(name, value, low, high=None):
+    """Raise UserError unless low <= value (<= high); `name` is the flag. NaN lies nowhere."""
+    if not (value >= low and (high is None or value <= high)):
+        bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise UserError(f"{name}: {value} is out of range: give a number {bounds}")
+
+
+def above(name, value, low):
+    """Raise UserError unless value > low and finite; `name` is the flag."""
+    if not (value > low and math.isfinite(value)):
+        raise UserError(f"{name}: {value} is out of range: give a finite number above {low}")
+
+
+def _accuracy(meters):
+    total = meters["total"].sum
+    return round(meters["n_correct"].sum * 100.0 / total, 3) if total > 0 else float("nan")

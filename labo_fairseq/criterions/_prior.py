@@ -1,0 +1,109 @@
+"""Smoothing priors from the target side of the training set.
+
+The dictionary file is no such prior: a joined dictionary mixes both languages, and EOS is counted 0 there.
+"""
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from fairseq.data import data_utils, indexed_dataset
+
+from ..errors import UserError
+
+
+def target_counts(task, counts_file=None):
+    """How often each type of the target dictionary occurs in the training targets, float64 (V,); EOS once a sentence.
+
+    pad, bos, unk and the `madeupword` fillers get 0, so no smoothing mass can reach them.
+
+    counts_file: 'type count' lines to read instead. Raises UserError where there is nothing to count.
+    """
+    dictionary = task.target_dictionary
+    if counts_file is None:
+        counts = sum(_binary_counts(prefix, len(dictionary)) for prefix in _target_prefixes(task))
+    else:
+        counts = _counts_from_file(Path(counts_file), dictionary)
+    counts[~regular_types(dictionary).numpy()] = 0
+    if not counts.any():
+        raise UserError("--smoothing-prior: no target token was counted: check the data, or give --prior-counts FILE")
+    return torch.from_numpy(counts)
+
+
+def regular_types(dictionary):
+    """Which types can be a target token, a bool tensor (V,): not pad, bos, unk or a filler that rounds up the size."""
+    special = {dictionary.pad(), dictionary.bos(), dictionary.unk()}
+    return torch.tensor(
+        [i not in special and not symbol.startswith("madeupword") for i, symbol in enumerate(dictionary.symbols)]
+    )
+
+
+def unigram_prior(counts, possible, exponent=1.0, floor=0.0):
+    """u ∝ max(count, floor) ** exponent over the `possible` types, a bool tensor (V,); float64 (V,), sums to 1."""
+    weights = torch.where(possible, counts.clamp(min=floor), 0.0) ** exponent
+    return weights / weights.sum()
+
+
+def masked_prior(counts):
+    """Uniform over the types that occur on the target side, and their number (Chen et al. 2022)."""
+    occurs = (counts > 0).double()
+    return occurs / occurs.sum(), int(occurs.sum())
+
+
+def _target_prefixes(task):
+    """Paths of the binarized training targets, without ending, over all shards."""
+    cfg = getattr(task, "cfg", None) or task.args
+    split = getattr(cfg, "train_subset", "train")
+    source, target = getattr(cfg, "source_lang", None), getattr(cfg, "target_lang", None)
+    names = [f"{split}.{source}-{target}.{target}", f"{split}.{target}-{source}.{target}", split]
+    found = []
+    for folder in cfg.data.split(os.pathsep):
+        paths = (os.path.join(folder, name) for name in names)
+        prefix = next((path for path in paths if indexed_dataset.dataset_exists(path, None)), None)
+        if prefix is None:
+            raise UserError(f"{folder}: no binarized {split} targets ({names[0]}) to count: give --prior-counts FILE")
+        found.append(prefix)
+    return found
+
+
+def _binary_counts(prefix, types):
+    """Counts of one binarized side, with the numbered parts (train, train1, …) that fairseq combines."""
+    counts = np.zeros(types)
+    for part in itertools.count():
+        path = f"{prefix}{part or ''}"
+        if part and not indexed_dataset.dataset_exists(path, None):
+            return counts
+        for tokens in _token_pieces(data_utils.load_indexed_dataset(path)):
+            counts += np.bincount(tokens, minlength=types)
+
+
+def _token_pieces(dataset, sentences=10_000):
+    """The tokens of a dataset as a few long arrays, since a count per sentence would cost V each time."""
+    for start in range(0, len(dataset), sentences):
+        piece = [dataset[i] for i in range(start, min(start + sentences, len(dataset)))]
+        yield torch.cat(piece).numpy()
+
+
+def _counts_from_file(path, dictionary):
+    counts = np.zeros(len(dictionary))
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except OSError as error:
+        raise UserError(f"--prior-counts {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8") from None
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        symbol, _, count = line.rpartition(" ")
+        if symbol not in dictionary.indices:
+            raise UserError(f"{path}:{number}: '{symbol}' is not in the target dictionary")
+        try:
+            counts[dictionary.indices[symbol]] = float(count)
+        except ValueError:
+            raise UserError(f"{path}:{number}: '{count}' is no count: lines read 'type count'") from None
+    if not np.isfinite(counts).all() or (counts < 0).any():
+        raise UserError(f"{path}: counts must be finite and not negative")
+    return counts

@@ -1,0 +1,80 @@
+"""Which models let projection and loss be fused, and why the others do not."""
+
+import inspect
+
+from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
+from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+_WRAPPERS = (ModuleProxyWrapper, DistributedDataParallel, LegacyDistributedDataParallel)
+_STANDARD_PROBS = {
+    BaseFairseqModel.get_normalized_probs,
+    TransformerModelBase.get_normalized_probs,
+}
+
+
+def unwrap(model):
+    """The fairseq model inside the wrappers of data parallelism."""
+    while isinstance(model, _WRAPPERS):
+        model = model.module
+    return model
+
+
+def has_plain_logits(model):
+    """Whether the model's output is logits, of which its probabilities are the softmax."""
+    model = unwrap(model)
+    decoder = getattr(model, "decoder", None)
+    return (
+        type(model).get_normalized_probs in _STANDARD_PROBS
+        and type(decoder).get_normalized_probs is FairseqDecoder.get_normalized_probs
+        and getattr(decoder, "adaptive_softmax", None) is None
+    )
+
+
+def obstacle(model):
+    """Why projection and loss cannot be fused for this model, in words; None where they can."""
+    plain = unwrap(model)
+    decoder = getattr(plain, "decoder", None)
+    if decoder is None:
+        return "the model has no decoder"
+    if getattr(decoder, "adaptive_softmax", None) is not None:
+        return "the model uses an adaptive softmax"
+    if not has_plain_logits(model):
+        return "the model computes its probabilities in a way of its own (get_normalized_probs)"
+    if type(decoder).__dict__.get("forward", TransformerDecoderBase.forward) is not TransformerDecoderBase.forward or (
+        getattr(type(decoder), "output_layer", None) is not TransformerDecoderBase.output_layer
+    ):
+        return f"the decoder {type(decoder).__name__} is not fairseq's Transformer decoder"
+    if not _takes_features_only(plain):
+        return f"the model {type(plain).__name__} takes no features_only"
+    projection = decoder.output_projection
+    if type(projection) is not nn.Linear or projection._forward_hooks or projection._forward_pre_hooks:
+        return "the output projection is more than a linear layer"
+    if projection.weight.shape != (projection.out_features, projection.in_features):
+        return "the output projection's weight is sharded over the workers"
+    if _under_torch_ddp(model) and not _is_tied(plain, projection):
+        # DDP marks a parameter that its own forward did not use as ready at once, and again when its gradient arrives
+        return "torch's DistributedDataParallel sees an untied output projection only inside its own forward"
+    return None
+
+
+def _takes_features_only(model):
+    if isinstance(model, FairseqLanguageModel):
+        return True  # its forward hands all keywords to the decoder
+    return "features_only" in inspect.signature(type(model).forward).parameters
+
+
+def _under_torch_ddp(model):
+    while isinstance(model, _WRAPPERS):
+        if isinstance(model, DistributedDataParallel):
+            return True
+        model = model.module
+    return False
+
+
+def _is_tied(model, projection):
+    return any(
+        isinstance(module, nn.Embedding) and module.weight is projection.weight for module in model.decoder.modules()
+    )

@@ -1,0 +1,103 @@
+"""The dense path: the loss of logits that exist already, with the gradient of the row algebra instead of autograd's."""
+
+from typing import NamedTuple
+
+import torch
+
+from .rows import prior_row, row_pass
+
+# rows are worked on in pieces of about this many logits, so that the passes over a piece hit the cache
+_PIECE = 1 << 20
+
+
+class TokenLoss(NamedTuple):
+    """Per token, each (N,), 0 (or False) where the target is ignored: loss (differentiable), nll in nats, hits."""
+
+    loss: torch.Tensor
+    nll: torch.Tensor
+    hits: torch.Tensor | None
+
+
+def token_loss(logits, target, loss, ignore_index=None, count_hits=False):
+    """Loss of each token.
+
+    logits: (N, V), any floating type; log-probabilities are logits too
+    target: (N,), indices
+    loss: one of the loss objects of this package (CrossEntropy(), LabelSmoothing(0.1), Labo(), …)
+    ignore_index: targets of this value (padding) have loss 0 and gradient 0
+    count_hits: also tell where the target is the most probable type
+    A type whose logit is −inf takes no part in its row: not in K, not in the prior. Raises ValueError for shapes that
+    do not fit, targets outside [0, V), and a target whose logit is −inf.
+    """
+    if logits.dim() != 2 or target.shape != logits.shape[:1]:
+        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)}: expected (N, V) and (N,)")
+    kept = kept_rows(target, ignore_index)
+    check_targets(target[kept], logits.size(1))
+    gradient = torch.is_grad_enabled() and logits.requires_grad
+    value, nll = _Dense.apply(logits, target, kept, loss, gradient)
+    hits = None
+    if count_hits:
+        hits = logits.detach().argmax(1).eq(target)
+        if ignore_index is not None:
+            hits &= target.ne(ignore_index)
+    return TokenLoss(value, nll, hits)
+
+
+def kept_rows(target, ignore_index):
+    """Indices of the rows that count, (n,)."""
+    if ignore_index is None:
+        return torch.arange(target.size(0), device=target.device)
+    return target.ne(ignore_index).nonzero().squeeze(1)
+
+
+def check_targets(target, types):
+    """Raise ValueError where a target is no index of a type."""
+    if target.numel() and (int(target.min()) < 0 or int(target.max()) >= types):
+        worst = int(target.max()) if int(target.max()) >= types else int(target.min())
+        raise ValueError(f"target {worst}: lies outside the vocabulary of {types} types")
+
+
+def working_dtype(dtype):
+    """float64 stays; everything else is worked on in float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class _Dense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits, target, kept, loss, gradient):
+        dtype = working_dtype(logits.dtype)
+        value = logits.new_zeros(logits.size(0), dtype=dtype)
+        nll = torch.zeros_like(value)
+        grad = torch.zeros_like(logits, dtype=dtype) if gradient else None
+        some_masked = bool(logits.numel()) and bool(logits.amin().isneginf())
+        piece = max(1, _PIECE // logits.size(1))
+        for rows in kept.split(piece):
+            z = logits.index_select(0, rows).to(dtype)
+            masked = z.isneginf() if some_masked else None
+            out = row_pass(z, target[rows], loss, gradient, masked=masked)
+            value[rows], nll[rows] = out.value, out.nll
+            if gradient:
+                if out.prior_weight is not None:
+                    _add_prior(z, out.prior_weight, loss.prior, masked)
+                grad[rows] = z
+        ctx.save_for_backward(grad)
+        ctx.dtype = logits.dtype
+        ctx.mark_non_differentiable(nll)
+        return value, nll
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_value, _):
+        (grad,) = ctx.saved_tensors
+        # the loss scale arrives with grad_value: rounding to half precision comes after it, not before
+        return (grad * grad_value.unsqueeze(1)).to(ctx.dtype), None, None, None, None
+
+
+def _add_prior(gradient, weight, prior, masked):
+    types = gradient.size(1) if masked is None else (~masked).sum(1)
+    weight = torch.as_tensor(weight, dtype=gradient.dtype, device=gradient.device).expand(gradient.size(0))
+    u = prior_row(prior, types, gradient, masked)
+    if u.dim() == 1:
+        gradient.addr_(weight, u)
+    else:
+        gradient.addcmul_(weight.unsqueeze(1), u)

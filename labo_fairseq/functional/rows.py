@@ -1,0 +1,182 @@
+"""One row of algebra: every loss of the package is a function of a few scalars per token.
+
+For logits `z` over K types, target `k` and `p = softmax(z)` those scalars are LSE = logsumexp(z), z_k, a second
+log-sum-exp at a temperature, u·z for a prior `u` and Σ p z. A loss gives its value and five coefficients per row, from
+which the gradient with respect to the logits follows:
+
+    g = a·p + b·softmax(z/τ) + c·p∘(log p + H) + d·u + e·onehot(k)
+
+All logarithms are natural (nats). All statistics are relative to the row's largest logit ("shifted"): every loss here
+is invariant to adding a constant to a row, and the shift keeps float32 exact to about 2e-7 even at V = 32k.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+# stands for −inf where 0·(−inf) would be NaN; exp() of it is 0 in float32 and float64
+_MASKED = -1e30
+
+
+@dataclass
+class Rows:
+    """Shifted statistics of n rows; each field is a tensor (n,), or None where the loss does not ask for it.
+
+    log_sum: logsumexp(z) − max z, in [0, log K]
+    target: z_k − max z, at most 0
+    peak: max z, unshifted
+    types: K, the number of types that are not masked out by −inf (a float, or (n,) where rows differ)
+    log_sum_tau: logsumexp(z/τ) − max z / τ
+    prior: u·z − max z
+    mean: Σ p z − max z
+    """
+
+    log_sum: torch.Tensor
+    target: torch.Tensor
+    peak: torch.Tensor
+    types: float | torch.Tensor
+    log_sum_tau: torch.Tensor | None = None
+    prior: torch.Tensor | None = None
+    mean: torch.Tensor | None = None
+
+    @property
+    def nll(self):
+        """Negative log-likelihood −log p_k in nats, (n,)."""
+        return self.log_sum - self.target
+
+    @property
+    def entropy(self):
+        """Entropy H(p) in nats, (n,), in [0, log K]."""
+        return self.log_sum - self.mean
+
+    @property
+    def log_types(self):
+        """log K, a float or (n,)."""
+        return self.types.log() if torch.is_tensor(self.types) else math.log(self.types)
+
+
+class Coefficients(NamedTuple):
+    """The five weights of the gradient row, each a float or a tensor (n,); None leaves the term out."""
+
+    a: Any  # of p
+    b: Any = None  # of softmax(z/τ)
+    c: Any = None  # of p∘(log p + H)
+    d: Any = None  # of the prior u
+    e: Any = -1.0  # of the target's one-hot row
+
+
+class RowPass(NamedTuple):
+    """What one pass over n rows yields.
+
+    value: the loss, (n,)
+    nll: the plain negative log-likelihood in nats, (n,)
+    prior_weight: d, the weight of the prior's term that the caller adds to the gradient (a float, (n,), or None)
+    """
+
+    value: torch.Tensor
+    nll: torch.Tensor
+    prior_weight: Any
+
+
+def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
+    """Value and negative log-likelihood of a loss for n rows of logits; the logits turn into the gradient in place.
+
+    z: logits (n, V), float32 or float64, contiguous; on return ∂value/∂z without the prior's term where `gradient`,
+        otherwise undefined
+    target: indices (n,) into the V types
+    loss: an object with `terms(rows)` and the attributes `temperature`, `needs_mean` and `prior`
+    prior_logit: u·z, (n,), where the caller has it cheaper than from z (h·(Wᵀu)); otherwise it is formed here
+    masked: types that are −inf, as a bool tensor (V,) or (n, V); None where there are none
+    scratch: a tensor like z to work in, so that a loop over chunks does not allocate one each time
+    Raises ValueError where a target is masked.
+    """
+    types = float(z.size(1)) if masked is None else _mask(z, target, masked)
+    peak = z.amax(1)
+    z.sub_(peak.unsqueeze(1))
+    target_logit = z.gather(1, target.unsqueeze(1)).squeeze(1)
+    prior = None
+    if loss.prior is not None:
+        prior = _prior_mean(z, loss.prior, masked, types) if prior_logit is None else prior_logit - peak
+    tempered = loss.temperature is not None
+    # p may take the place of z only where no later term reads z
+    keep_z = tempered or loss.needs_mean
+    p = torch.softmax(z, 1, out=(torch.empty_like(z) if scratch is None else scratch) if keep_z else z)
+    rows = Rows(_log_sum(p), target_logit, peak, types, prior=prior)
+    if loss.needs_mean:
+        rows.mean = _rowwise_dot(p, z)
+    q = None
+    if tempered:
+        q = z.mul_(1 / loss.temperature)
+        torch.softmax(q, 1, out=q)
+        rows.log_sum_tau = _log_sum(q)
+    value, weights = loss.terms(rows)
+    if gradient:
+        _gradient_in_place(z, p, q, rows, weights)
+        _add_at(z, target, weights.e)
+    return RowPass(value, rows.nll, weights.d)
+
+
+def _gradient_in_place(z, p, q, rows, weights):
+    """z = a·p + b·q + c·p∘(log p + H); p or q may be z itself."""
+    if weights.c is not None:
+        # log p + H = (z − LSE) + (LSE − Σpz) = z − Σpz
+        z.sub_(rows.mean.unsqueeze(1)).mul_(_column(weights.c)).add_(_column(weights.a)).mul_(p)
+        return
+    if not (isinstance(weights.a, float) and weights.a == 1.0):
+        p.mul_(_column(weights.a))
+    if q is not None:
+        q.mul_(_column(weights.b)).add_(p)
+    elif p is not z:
+        z.copy_(p)
+
+
+def prior_row(prior, types, like, masked=None):
+    """The prior `u` as a tensor: (V,), or (n, V) where the masks of the rows differ. Sums to 1 along the last axis.
+
+    prior: "uniform" (over the K types that are not masked) or a tensor (V,)
+    """
+    if isinstance(prior, str):
+        row = like.new_ones(like.size(-1)) if masked is None else (~masked).to(like.dtype)
+        return row / (types.unsqueeze(1) if torch.is_tensor(types) and row.dim() == 2 else types)
+    return prior.to(like)
+
+
+def _log_sum(p):
+    # the largest probability is exp(0) over the sum of exponentials, so the softmax kernel has the sum already
+    return p.amax(1).log().neg_()
+
+
+def _rowwise_dot(x, y):
+    return torch.bmm(x.unsqueeze(1), y.unsqueeze(2)).view(-1)
+
+
+def _prior_mean(z, prior, masked, types):
+    if isinstance(prior, str):
+        return (z if masked is None else z.masked_fill(masked, 0.0)).sum(1) / types
+    return z @ prior.to(z)
+
+
+def _mask(z, target, masked):
+    """Take the masked types out of the rows; returns K, the number of types left, (n,) or a float."""
+    hit = masked[target] if masked.dim() == 1 else masked.gather(1, target.unsqueeze(1)).squeeze(1)
+    if hit.any():
+        row = int(hit.nonzero()[0])
+        raise ValueError(f"target {int(target[row])} in row {row}: its logit is -inf, so its loss would be infinite")
+    z.masked_fill_(masked, _MASKED)
+    left = (~masked).sum(-1)
+    return float(left) if masked.dim() == 1 else left.to(z.dtype)
+
+
+def _column(weight):
+    return weight.unsqueeze(1) if torch.is_tensor(weight) else weight
+
+
+def _add_at(gradient, target, weight):
+    """Add `weight` to each row at its target."""
+    index = target.unsqueeze(1)
+    if torch.is_tensor(weight):
+        gradient.scatter_add_(1, index, weight.unsqueeze(1))
+    else:
+        gradient.scatter_add_(1, index, gradient.new_full((1, 1), weight).expand_as(index))
