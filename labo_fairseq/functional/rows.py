@@ -105,7 +105,8 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     p = torch.softmax(z, 1, out=(torch.empty_like(z) if scratch is None else scratch) if keep_z else z)
     rows = Rows(_log_sum(p), target_logit, peak, types, prior=prior)
     if loss.needs_mean:
-        rows.mean = _rowwise_dot(p, z)
+        # not a batched dot product, whose plain summation loses two digits over 32k types and is slower on a CPU
+        rows.mean = (p * z).sum(1)
     q = None
     if tempered:
         q = z.mul_(1 / loss.temperature)
@@ -146,10 +147,6 @@ def prior_row(prior, types, like, masked=None):
 def _log_sum(p):
     # the largest probability is exp(0) over the sum of exponentials, so the softmax kernel has the sum already
     return p.amax(1).log().neg_()
-
-
-def _rowwise_dot(x, y):
-    return torch.bmm(x.unsqueeze(1), y.unsqueeze(2)).view(-1)
 
 
 def _prior_mean(z, prior, masked, types):

@@ -1,0 +1,121 @@
+"""Every loss once: the tests of functional/ and criterions/ run on each row of CASES.
+
+A row names a loss object, the criterion and flags that give it, and a naive reference: the published equation written
+down literally, on probabilities, in plain torch, with nothing of the package in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+
+from labo_fairseq.functional import CrossEntropy, Labo, LabelSmoothing
+
+
+@dataclass(frozen=True)
+class Case:
+    """name; make(V) -> loss object; reference(logits (N, K), target (N,)) -> (N,); criterion and flags, if any."""
+
+    name: str
+    make: Callable
+    reference: Callable
+    criterion: str | None = None
+    flags: dict = field(default_factory=dict)
+    detached: bool = False  # the published gradient treats a part of the loss as a constant
+
+    def __str__(self):
+        return self.name
+
+
+def smoothed_cross_entropy(logits, target, smoothing, alpha):
+    """−Σ_j P̂(j) log p(j) with P̂ = (1−α)·onehot + α·P (Lu et al. 2023, eq. 6-7); alpha a float or (N, 1)."""
+    p = torch.softmax(logits, -1)
+    p_hat = (1 - alpha) * F.one_hot(target, logits.size(-1)).to(p) + alpha * smoothing
+    return -(p_hat * p.log()).sum(-1)
+
+
+def cross_entropy(logits, target):
+    return smoothed_cross_entropy(logits, target, 0.0, 0.0)
+
+
+def torch_smoothing(alpha):
+    def reference(logits, target):
+        uniform = torch.full_like(logits, 1 / logits.size(-1))
+        return smoothed_cross_entropy(logits, target, uniform, alpha)
+
+    return reference
+
+
+def fairseq_smoothing(epsilon):
+    """Target 1−ε, every other type ε/(K−1) (fairseq since its pull request 3182)."""
+
+    def reference(logits, target):
+        wrong = epsilon / (logits.size(-1) - 1)
+        row = torch.full_like(logits, wrong).scatter(1, target.unsqueeze(1), 1 - epsilon)
+        return -(row * torch.softmax(logits, -1).log()).sum(-1)
+
+    return reference
+
+
+def labo(tau, alpha=None, rho=0.5):
+    """Eq. 14 with P* of eq. 12, β = α·τ, and α of eq. 16 where it is None. P* and α are constants to the gradient."""
+
+    def reference(logits, target):
+        types = logits.size(-1)
+        p = torch.softmax(logits, -1)
+        if alpha is None:
+            h_uniform = torch.log(torch.tensor(float(types), dtype=logits.dtype))
+            h_model = -(p * p.log()).sum(-1, keepdim=True)
+            mass = ((h_uniform - rho * h_model) / h_uniform).detach()
+        else:
+            mass = torch.full_like(p[:, :1], alpha)
+        beta = mass * tau
+        p_star = p.pow(1 / tau)
+        p_star = (p_star / p_star.sum(-1, keepdim=True)).detach()
+        confidence = (beta * p_star * (types * p_star).log()).sum(-1)
+        return smoothed_cross_entropy(logits, target, p_star, mass) + confidence
+
+    return reference
+
+
+CASES = [
+    Case("cross_entropy", lambda v: CrossEntropy(), cross_entropy),
+    Case(
+        "label_smoothing_torch",
+        lambda v: LabelSmoothing(0.1),
+        torch_smoothing(0.1),
+        "label_smoothing",
+        {"label_smoothing": 0.1},
+    ),
+    Case(
+        "label_smoothing_fairseq",
+        lambda v: LabelSmoothing(0.2, "fairseq"),
+        fairseq_smoothing(0.2),
+        "label_smoothing",
+        {"label_smoothing": 0.2, "smoothing_form": "fairseq"},
+    ),
+    Case(
+        "labo_fixed",
+        lambda v: Labo(1.5, mass=0.3),
+        labo(1.5, 0.3),
+        "labo",
+        {"smoothing_mass": "fixed", "label_smoothing": 0.3, "smoothing_temperature": 1.5},
+    ),
+    Case("labo_adaptive", lambda v: Labo(1.25), labo(1.25), "labo", {}, detached=True),
+    Case(
+        "labo_adaptive_cold",
+        lambda v: Labo(0.8, rho=1.0),
+        labo(0.8, rho=1.0),
+        "labo",
+        {"rho": 1.0, "smoothing_temperature": 0.8},
+        detached=True,
+    ),
+]
+
+
+def parametrize(names="case", only=lambda case: True):
+    """Run a test once for each case."""
+    import pytest
+
+    return pytest.mark.parametrize(names, [case for case in CASES if only(case)], ids=str)
