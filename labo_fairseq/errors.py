@@ -7,3 +7,6 @@ Messages read `what: where: what to do`, or `file:line: reason` where a line of 
 
 class UserError(ValueError):
     """Bad input or a bad setting; str(error) is one complete line for the user."""
+
+    # the bridge looks for this mark, because it cannot import this module (compat/__init__.py says why)
+    labo_user_error = True

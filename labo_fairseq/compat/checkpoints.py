@@ -1,0 +1,73 @@
+"""Reading checkpoints with torch.load(weights_only=True), which builds no object but those of allowed types."""
+
+import argparse
+import functools
+import pickle
+import re
+
+from .errors import UserError
+
+# how torch names what it refuses to build or call
+_FOREIGN = re.compile(r"GLOBAL [\w.]+|(?<=but got )<class '[\w.]+'>|(?<=unrecognized function )\S+")
+_CUT_SHORT = ("PytorchStreamReader", "unexpected EOF")
+
+
+def allow_checkpoint_globals(module):
+    """F2: resume, validate, generate ...: `Weights only load failed. Unsupported global: GLOBAL argparse.Namespace`.
+
+    From 2.6 on torch.load builds only objects of allowed types, and fairseq's checkpoints hold a Namespace (cfg.model)
+    and, with --eval-bleu, numpy arrays of counts. None of these types runs code when it is built. For good, not only
+    within fairseq's own loader, so that scripts that call torch.load on such a file work too.
+    """
+    import torch
+
+    allowed = torch.serialization.get_safe_globals()
+    missing = [entry for entry in checkpoint_globals() if entry not in allowed]
+    torch.serialization.add_safe_globals(missing)
+    return bool(missing)
+
+
+def checkpoint_globals():
+    """What a checkpoint file may name, besides torch's own list."""
+    import numpy as np
+
+    reconstruct = np.empty(0).__reduce__()[0]
+    return [
+        argparse.Namespace,
+        np.ndarray,
+        np.dtype,
+        type(np.dtype(np.int64)),
+        type(np.dtype(np.float64)),  # counts that were summed over several processes
+        reconstruct,
+        (reconstruct, "numpy.core.multiarray._reconstruct"),  # its name in files written with numpy 1
+    ]
+
+
+def explain_refused_checkpoints(module):
+    """F2: a checkpoint that carries code, or is cut short, ends in torch's pages of advice on weights_only=False."""
+    original = module.load_checkpoint_to_cpu
+
+    @functools.wraps(original)
+    def load_checkpoint_to_cpu(path, *args, **kwargs):
+        try:
+            return original(path, *args, **kwargs)
+        except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+            reason = _refusal(error)
+            if reason is None:
+                raise
+            raise UserError(f"{path}: {reason}") from error
+
+    module.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    return True
+
+
+def _refusal(error):
+    text = str(error)
+    if isinstance(error, pickle.UnpicklingError) and (foreign := _FOREIGN.search(text)):
+        return (
+            f"this checkpoint contains code ({foreign.group()}), it was not loaded: "
+            "ask whoever made it for one that holds nothing but tensors and settings"
+        )
+    if isinstance(error, pickle.UnpicklingError | EOFError) or any(phrase in text for phrase in _CUT_SHORT):
+        return "this checkpoint is damaged or cut short, it was not loaded: copy it again or use an earlier one"
+    return None

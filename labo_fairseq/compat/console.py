@@ -1,0 +1,51 @@
+"""F17: a user's mistake ends a fairseq command with one line and exit code 2, not with a traceback."""
+
+import functools
+import os
+import sys
+
+EXIT_CODE = 2
+
+
+def one_line_errors(module):
+    """F17: whatever a criterion or task of ours raises about a bad setting ends the command in a traceback."""
+    command = "fairseq-" + module.__name__.rpartition(".")[2].replace("_", "-")
+    module.cli_main = _reporting(module.cli_main, lambda: command)
+    return True
+
+
+def one_line_errors_of_hydra(module):
+    """F17 for fairseq-hydra-train: hydra prints a traceback for any Exception, but lets SystemExit pass.
+
+    Therefore the function within hydra's decorator is the one to wrap.
+    """
+    module._hydra_main = _reporting(module._hydra_main, lambda: "fairseq-hydra-train")
+    return True
+
+
+def one_line_errors_in_workers(module):
+    """F17 for the processes that fairseq starts, one for each GPU: torch would wrap their exceptions in a traceback.
+
+    The worker prints the line and ends with the exit code, which the starting process passes on.
+    """
+    module.distributed_main = _reporting(module.distributed_main, lambda: os.path.basename(sys.argv[0]))
+    return True
+
+
+def _reporting(function, command):
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if getattr(error, "labo_user_error", False):
+                print(f"{command()}: {error}", file=sys.stderr)
+            elif not _reported_by_worker(error):
+                raise
+            sys.exit(EXIT_CODE)
+
+    return call
+
+
+def _reported_by_worker(error):
+    return type(error).__name__ == "ProcessExitedException" and error.exit_code == EXIT_CODE

@@ -1,0 +1,38 @@
+"""Every mend by the module of fairseq that it mends. The docstring of each mend tells the failure and its cause.
+
+A mend returns something true where it changed anything; None or False says that the failure is not there, so that a
+mend steps aside by itself once fairseq or torch no longer needs it.
+"""
+
+from .attention import disable_encoder_fast_path
+from .checkpoints import allow_checkpoint_globals, explain_refused_checkpoints
+from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
+from .source import (
+    hashable_dataclasses,
+    let_bf16_run_without_tpu,
+    pass_config_to_scorer,
+    pass_lists_to_sacrebleu,
+)
+from .whole_files import copy_whole_files, save_whole_files
+from .workers import allow_broadcast_globals
+
+# from the text of the module to its mended text
+SOURCE_MENDS = {
+    "fairseq.dataclass.configs": [hashable_dataclasses],
+    "fairseq.models.transformer.transformer_config": [hashable_dataclasses],
+    "fairseq.options": [let_bf16_run_without_tpu],
+    "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
+}
+
+# from the module, once it ran
+MODULE_MENDS = {
+    "fairseq.checkpoint_utils": [allow_checkpoint_globals, explain_refused_checkpoints, save_whole_files],
+    "fairseq.distributed.utils": [allow_broadcast_globals, one_line_errors_in_workers],
+    "fairseq.file_io": [copy_whole_files],
+    "fairseq.modules.transformer_layer": [disable_encoder_fast_path],
+    "fairseq_cli.hydra_train": [one_line_errors_of_hydra],
+    **{
+        f"fairseq_cli.{command}": [one_line_errors]
+        for command in ("eval_lm", "generate", "interactive", "preprocess", "score", "train", "validate")
+    },
+}

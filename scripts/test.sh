@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# usage: scripts/test.sh [pytest options...]
+#
+# Lints, then runs the fast tests in an environment of their own: .venv-test, or the one that LABO_TEST_VENV names.
+# All tests: scripts/test.sh -m "slow or not slow"
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+venv=${LABO_TEST_VENV:-$PWD/.venv-test}
+LABO_EXTRAS=dev,plot scripts/install.sh "$venv"
+"$venv/bin/ruff" check .
+"$venv/bin/python" -m pytest "$@"
