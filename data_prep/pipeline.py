@@ -1,0 +1,148 @@
+"""Runs the steps of `labo prepare` so that any of them may be interrupted: what is finished is not done again.
+
+After each step the parameters, and the SHA-256 and line count of every file made so far, go to `.manifest.json`; when
+all steps are done it becomes `manifest.json`. A step is finished if its files still have the recorded hashes; the first
+that is not, and all after it, are made again. No file holds a time or a path, so equal runs give equal bytes.
+"""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+
+from .. import __version__
+from ..errors import UserError
+from ..files import sha256, write_aside
+from .steps import STEPS, files_of
+
+
+UNFINISHED, FINISHED = ".manifest.json", "manifest.json"
+
+
+def prepare(job, parameters):
+    """Run every step of `job` (a steps.Job) that is not finished.
+
+    parameters: what identifies the content of job.out, as JSON. Raises UserError if the folder holds something else.
+    """
+    _refuse_foreign(job.out)
+    job.out.mkdir(parents=True, exist_ok=True)
+    with _lock(job.out):
+        _sweep(job.out)
+        manifest = _load(job.out, parameters)
+        done = _finished(job.out, manifest["files"])
+        if len(done) == len(STEPS) and (job.out / FINISHED).exists():
+            say(f"{job.out}: prepared already, nothing to do")
+            return
+        if done:
+            say(f"{job.out}: finished already: {', '.join(done)}")
+        manifest["files"] = {name: entry for name, entry in manifest["files"].items() if entry["step"] in done}
+        _save(job.out, manifest)
+        (job.out / FINISHED).unlink(missing_ok=True)
+        for step in list(STEPS)[len(done) :]:
+            _run(step, job, manifest)
+        os.replace(job.out / UNFINISHED, job.out / FINISHED)
+
+
+def _run(step, job, manifest):
+    say(f"{job.out}: {step}")
+    for folder in ("raw", "tok", "bpe"):
+        (job.out / folder).mkdir(exist_ok=True)
+    facts = STEPS[step](job) or {}
+    for name in files_of(step, job):
+        manifest["files"][name] = {"step": step, **_describe(job.out / name)}
+    manifest.update(facts)
+    _save(job.out, manifest)
+
+
+def _describe(path):
+    facts = {"sha256": sha256(path)}
+    if path.suffix not in (".bin", ".idx"):
+        with open(path, "rb") as stream:
+            facts["lines"] = sum(1 for _ in stream)
+    return facts
+
+
+def _finished(out, files):
+    """The leading steps whose files are all there with the recorded hashes."""
+    done = []
+    for step in STEPS:
+        mine = {name: entry["sha256"] for name, entry in files.items() if entry["step"] == step}
+        if not mine or any(not (out / name).is_file() or sha256(out / name) != mine[name] for name in mine):
+            break
+        done.append(step)
+    return done
+
+
+def _load(out, parameters):
+    path = next((out / name for name in (FINISHED, UNFINISHED) if (out / name).exists()), None)
+    fresh = {**parameters, "tools": tools(), "files": {}}
+    if path is None:
+        return fresh
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found = {key: manifest.get(key) for key in parameters}
+        started, versions = bool(manifest["files"]), manifest["tools"]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not a manifest of labo prepare: choose another --out") from error
+    if started and found != parameters:
+        key = next(key for key in parameters if found[key] != parameters[key])
+        there, asked = (json.dumps(values[key], ensure_ascii=False) for values in (found, parameters))
+        raise UserError(
+            f"{out}: made with other parameters ({key}: {there} there, {asked} asked for): delete it or choose another --out"
+        )
+    if not started or (path.name == UNFINISHED and versions != tools()):
+        return fresh  # the steps of two versions must not mix
+    return manifest
+
+
+def _save(out, manifest):
+    with write_aside(out / UNFINISHED) as stream:
+        json.dump(manifest, stream, indent=1, ensure_ascii=False)
+        stream.write("\n")
+
+
+def _refuse_foreign(out):
+    if not out.exists() or (out / FINISHED).exists() or (out / UNFINISHED).exists():
+        return
+    foreign = sorted(path.name for path in out.iterdir() if path.name != ".lock" and path.suffix != ".part")
+    if foreign:
+        raise UserError(f"{out}: has files that labo prepare did not make ({foreign[0]}, say): choose another --out")
+
+
+def _sweep(out):
+    """Delete what a killed run left half-written."""
+    for path in [*out.glob(".*.part"), *out.glob("*/.*.part")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def _lock(out):
+    """Hold the folder's lock. fairseq-preprocess inherits it, so that the orphan of a killed run is waited for."""
+    descriptor = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    os.set_inheritable(descriptor, True)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{out}: waiting for another labo prepare in this folder")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def tools():
+    """The versions of everything that has a say in the bytes."""
+    versions = {"labo_fairseq": __version__}
+    for name in ("fairseq", "sacremoses", "subword-nmt"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def say(line):
+    """Write one line of log to standard error."""
+    print(f"labo prepare: {line}", file=sys.stderr, flush=True)
