@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from labo_fairseq.functional import CrossEntropy, Labo, LabelSmoothing
+from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo
 
 
 @dataclass(frozen=True)

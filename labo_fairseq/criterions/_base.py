@@ -15,7 +15,7 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..functional import projection_loss, token_loss
-from ._projection import has_plain_logits, obstacle, unwrap
+from ._projection import dense_logits, obstacle, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -88,11 +88,8 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return (out.total, out.nll.sum(), out.hits) if reduce else (out.loss, out.nll, out.hits)
 
     def _dense(self, model, sample, loss, reduce):
-        net_output = model(**sample["net_input"])
-        # log-probabilities are logits too; plain logits save computing them twice
-        logits = net_output[0] if has_plain_logits(model) else model.get_normalized_probs(net_output, log_probs=True)
         out = token_loss(
-            self._without_prefix(logits),
+            self._without_prefix(dense_logits(model, sample["net_input"])),
             self._target(model, sample),
             loss,
             ignore_index=self.padding_idx,

@@ -2,6 +2,7 @@
 
 import inspect
 
+import torch
 from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
@@ -31,6 +32,28 @@ def has_plain_logits(model):
         and type(decoder).get_normalized_probs is FairseqDecoder.get_normalized_probs
         and getattr(decoder, "adaptive_softmax", None) is None
     )
+
+
+def dense_logits(model, net_input):
+    """Logits (batch, length, V) of the model; log-probabilities, which are logits too, where it has no plain ones."""
+    plain = unwrap(model)
+    softmax = getattr(getattr(plain, "decoder", None), "adaptive_softmax", None)
+    net_output = model(**net_input)
+    if softmax is not None:
+        return _adaptive_log_probs(softmax, net_output[0])
+    return net_output[0] if has_plain_logits(model) else model.get_normalized_probs(net_output, log_probs=True)
+
+
+def _adaptive_log_probs(softmax, hidden):
+    """fairseq's AdaptiveSoftmax.get_log_prob, which overwrites tensors that its own backward pass needs."""
+    x = softmax.dropout_module(hidden)
+    head = torch.log_softmax(softmax.head(x).float(), -1)
+    shortlist = softmax.cutoff[0]
+    parts = [head[..., :shortlist]]
+    for i, tail in enumerate(softmax.tail):
+        cluster = head[..., shortlist + i : shortlist + i + 1]
+        parts.append(cluster + torch.log_softmax(tail(x).float(), -1))
+    return torch.cat(parts, -1)
 
 
 def obstacle(model):

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from _cases import CASES, parametrize
 
-from labo_fairseq.functional import CrossEntropy, Labo, LabelSmoothing, token_loss
+from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo, token_loss
 
-EXACT = dict(atol=1e-12, rtol=1e-12)
+EXACT = {"atol": 1e-12, "rtol": 1e-12}
 
 
 def random_rows(rows=7, types=11, dtype=torch.float64, scale=3.0, seed=0):

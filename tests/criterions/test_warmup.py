@@ -1,0 +1,89 @@
+"""LABO's warm-up: uniform smoothing for the first T_w updates, by the number that the trainer tells the model."""
+
+import logging
+
+import pytest
+import torch
+from _models import build, run
+
+from labo_fairseq.errors import UserError
+
+
+def losses(task, model, batch, updates, warmup=10):
+    if updates is not None:
+        model.set_num_updates(updates)
+    return run(build(task, "labo", smoothing_warmup_updates=warmup), model, batch)
+
+
+@pytest.mark.parametrize("updates", [0, 9])
+def test_uniform_smoothing_before(task, model, batch, updates):
+    loss, _, _, grads = losses(task, model, batch, updates)
+    uniform, _, _, uniform_grads = run(build(task, "label_smoothing"), model, batch)
+    torch.testing.assert_close(loss, uniform, atol=0, rtol=0)
+    for name, grad in grads.items():
+        torch.testing.assert_close(grad, uniform_grads[name], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("updates", [10, 11, 5000])
+def test_another_gradient_after(task, model, batch, updates):
+    loss, _, log, grads = losses(task, model, batch, updates)
+    _, _, uniform_log, uniform_grads = run(build(task, "label_smoothing"), model, batch)
+    never, *_ = run(build(task, "labo", smoothing_warmup_updates=0), model, batch)
+    torch.testing.assert_close(loss, never, atol=0, rtol=0)
+    assert log.keys() == uniform_log.keys()
+    name = "decoder.layers.0.fc2.weight"
+    assert (grads[name] - uniform_grads[name]).norm() > 0.1 * uniform_grads[name].norm()
+
+
+def test_a_model_that_was_never_told_is_past_the_warm_up(task, model, batch):
+    """fairseq-validate tells no number: it shows LABO's own objective."""
+    never, *_ = run(build(task, "labo", smoothing_warmup_updates=0), model, batch)
+    torch.testing.assert_close(losses(task, model, batch, None)[0], never, atol=0, rtol=0)
+
+
+def test_evaluation_and_accumulation_do_not_count(task, model, batch):
+    """Only the trainer's number moves the boundary, however often the criterion runs in between."""
+    criterion = build(task, "labo", smoothing_warmup_updates=2)
+    uniform, *_ = run(build(task, "label_smoothing"), model, batch)
+    model.set_num_updates(1)
+    for _ in range(5):
+        with torch.no_grad():
+            criterion(model, batch)
+        torch.testing.assert_close(run(criterion, model, batch)[0], uniform, atol=0, rtol=0)
+    model.set_num_updates(2)
+    assert run(criterion, model, batch)[0] != uniform
+
+
+def test_the_end_of_the_warm_up_is_logged_once(task, model, batch, caplog):
+    criterion = build(task, "labo", smoothing_warmup_updates=1)
+    with caplog.at_level(logging.INFO):
+        for updates in range(4):
+            model.set_num_updates(updates)
+            run(criterion, model, batch)
+    assert caplog.text.count("warm-up of 1 updates is over, P* in use from update 1") == 1
+
+
+def test_the_number_arrives_through_data_parallel_wrappers(task, model, batch):
+    from fairseq.distributed import ModuleProxyWrapper
+    from torch import nn
+
+    class Wrapper(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    wrapped = ModuleProxyWrapper(Wrapper(model))
+    wrapped.set_num_updates(3)
+    from labo_fairseq.criterions._updates import updates_done
+
+    assert updates_done(model) == 3 and updates_done(wrapped) == 3
+
+
+@pytest.mark.parametrize("warmup, max_update", [(100, 100), (5000, 100)])
+def test_a_warm_up_that_never_ends_is_an_error_that_names_both_flags(task, warmup, max_update):
+    with pytest.raises(UserError, match=r"--smoothing-warmup-updates.*--max-update"):
+        build(task, "labo", smoothing_warmup_updates=warmup, max_update=max_update)
+
+
+def test_no_given_end_is_no_error(task):
+    build(task, "labo", smoothing_warmup_updates=5000, max_update=0)
