@@ -50,7 +50,7 @@ def test_no_import_goes_upwards(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
-        base = parts[: len(parts) - node.level] if path.name != "__init__.py" else parts[: len(parts) - node.level]
+        base = parts[: len(parts) - node.level]
         names = [(*base, *node.module.split("."))] if node.module else [(*base, alias.name) for alias in node.names]
         for name in names:
             assert name[0] in allowed or name[0] == "__version__", f"{path.name} imports {'.'.join(name)}"
