@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import os
 import shutil
 
@@ -14,6 +15,8 @@ def save_whole_files(module):
     After a power cut the name may stand for an empty file; with a full disk the part file keeps the disk full.
     """
     original = module.torch_persistent_save
+    if "fsync" in inspect.getsource(original):
+        return False
 
     @functools.wraps(original)
     def torch_persistent_save(obj, filename, async_write=False):
@@ -30,6 +33,8 @@ def copy_whole_files(module):
     """F16: checkpoint_last.pt is a copy made in place, so a kill meanwhile leaves a part of it, and no resume works."""
     manager = module.PathManager
     original = manager.copy
+    if "rename" in inspect.getsource(original):
+        return False
 
     @functools.wraps(original)
     def copy(src_path, dst_path, overwrite=False):
