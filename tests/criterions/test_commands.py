@@ -1,0 +1,111 @@
+"""The criterions through the installed fairseq commands."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import labo_fairseq
+
+USER_DIR = Path(labo_fairseq.__file__).parent
+MODEL = (
+    "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 "
+    "--encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 --encoder-attention-heads 2 --decoder-attention-heads 2 "
+    "--share-all-embeddings --optimizer adam --lr 0.01 --max-tokens 100 --seed 1 --cpu --num-workers 0 "
+    "--log-format json --log-interval 1 --no-epoch-checkpoints"
+).split()
+
+
+@pytest.fixture
+def train(run_cli, tiny_bin):
+    """Function: fairseq-train with a criterion, its flags and a save folder -> CompletedProcess."""
+
+    def run(criterion, flags, save_dir, updates):
+        args = [tiny_bin, *MODEL, "--user-dir", USER_DIR, "--save-dir", save_dir, "--max-update", updates]
+        return run_cli("fairseq-train", *args, "--criterion", criterion, *flags)
+
+    return run
+
+
+def inner_losses(done):
+    """nll_loss by update, from fairseq's JSON log."""
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    lines = re.findall(r"\| train_inner \| (\{.*\})", done.stdout + done.stderr)
+    return {int(line["num_updates"]): float(line["nll_loss"]) for line in map(json.loads, lines)}
+
+
+def test_the_warm_up_survives_a_resume(train, tmp_path):
+    """Two epochs in one go, and one and one after a stop inside the warm-up, are the same run."""
+    flags = ["--smoothing-warmup-updates", 8, "--max-epoch"]
+    whole = train("labo", [*flags, 2], tmp_path / "whole", 100)
+    first = train("labo", [*flags, 1], tmp_path / "parts", 100)
+    second = train("labo", [*flags, 2], tmp_path / "parts", 100)
+    assert max(inner_losses(first)) < 8 < max(inner_losses(second))
+    assert "P* in use from update 8" in whole.stdout + whole.stderr
+    assert "P* in use" not in first.stdout + first.stderr
+    assert "P* in use from update 8" in second.stdout + second.stderr
+    assert {**inner_losses(first), **inner_losses(second)} == inner_losses(whole)
+
+
+@pytest.mark.parametrize(
+    "criterion, flags, updates, message",
+    [
+        ("labo", ["--rho", "1.5"], 6, "--rho: 1.5 is out of range"),
+        ("labo", ["--smoothing-temperature", "0"], 6, "--smoothing-temperature: 0.0 is out of range"),
+        ("labo", [], 6, "--smoothing-warmup-updates: 5000 is not below --max-update 6"),
+        ("label_smoothing", ["--label-smoothing", "2"], 6, "--label-smoothing: 2.0 is out of range"),
+        ("label_smoothing", ["--smoothing-prior", "unigram", "--prior-counts", "nowhere"], 6, "--prior-counts nowhere"),
+    ],
+)
+def test_bad_values_end_with_one_line_and_exit_code_2(train, tmp_path, criterion, flags, updates, message):
+    done = train(criterion, flags, tmp_path, updates)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_priors_are_counted_on_the_target_side(train, tmp_path, tiny_bin):
+    """The dictionary is joined: source types and the sentence ends must not be counted from it."""
+    from types import SimpleNamespace
+
+    from fairseq.data import Dictionary
+
+    from labo_fairseq.criterions._prior import target_counts
+
+    dictionary = Dictionary.load(str(tiny_bin / "dict.en.txt"))
+    cfg = SimpleNamespace(data=str(tiny_bin), source_lang="de", target_lang="en", train_subset="train")
+    counts = target_counts(SimpleNamespace(cfg=cfg, target_dictionary=dictionary))
+    assert counts[dictionary.eos()] == 60
+    assert all(counts[dictionary.index(f"d{i}")] == 0 for i in range(20))
+    assert sum(counts[dictionary.index(f"e{i}")] for i in range(20)) == counts.sum() - 60
+    assert counts[dictionary.index("e3")] == dictionary.count[dictionary.index("e3")]
+    for prior in ("unigram", "masked"):
+        inner_losses(train("label_smoothing", ["--smoothing-prior", prior, "--report-accuracy"], tmp_path / prior, 1))
+
+
+def test_validation_and_generation(train, run_cli, tiny_bin, tmp_path):
+    """A checkpoint of ours validates with --user-dir, and translates without it."""
+    inner_losses(train("labo", ["--smoothing-warmup-updates", 1, "--report-accuracy"], tmp_path, 3))
+    path = tmp_path / "checkpoint_best.pt"
+    valid = run_cli(
+        *("fairseq-validate", tiny_bin, "--path", path, "--user-dir", USER_DIR, "--task", "translation"),
+        *("--valid-subset", "valid", "--max-tokens", 300, "--cpu"),
+    )
+    assert re.search(r"valid on 'valid' subset \| loss \d.*\| ppl \d.*\| accuracy \d", valid.stdout + valid.stderr)
+    generated = run_cli("fairseq-generate", tiny_bin, "--path", path, "--beam", 2, "--batch-size", 12, "--cpu")
+    assert generated.returncode == 0 and "BLEU4" in generated.stdout
+
+
+def test_language_modeling(run_cli, tiny_text, tmp_path):
+    splits = [word for split in ("train", "valid") for word in (f"--{split}pref", tiny_text / f"{split}.en")]
+    done = run_cli("fairseq-preprocess", "--only-source", *splits, "--destdir", tmp_path / "bin")
+    assert done.returncode == 0, done.stderr
+    args = "--task language_modeling --arch transformer_lm --decoder-layers 1 --decoder-embed-dim 16 --cpu".split()
+    args += "--decoder-attention-heads 2 --optimizer adam --lr 0.01 --tokens-per-sample 50 --max-tokens 100".split()
+    args += ["--num-workers", 0, "--log-format", "json", "--log-interval", 1, "--max-update", 2, "--no-save"]
+    for flags in (["labo", "--smoothing-warmup-updates", 1], ["label_smoothing", "--smoothing-prior", "unigram"]):
+        losses = inner_losses(
+            run_cli("fairseq-train", tmp_path / "bin", *args, "--user-dir", USER_DIR, "--criterion", *flags)
+        )
+        assert len(losses) == 2
