@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from .dense import check_targets, kept_rows, working_dtype
+from .dense import check_targets, kept_rows, rows_at_once, working_dtype
 from .rows import prior_row, row_pass
 
 _CHUNK_ROWS = 256  # of one product: fewer rows re-read the weight gradient too often
@@ -67,8 +67,8 @@ class _Fused(torch.autograd.Function):
         hits = torch.empty(count, dtype=torch.bool, device=h.device) if count_hits else None
         chunk_rows = min(_CHUNK_ROWS, max(count, 1))
         logits = h.new_empty(chunk_rows, types)
-        block = max(1, min(chunk_rows, _BLOCK // types))
-        scratch = h.new_empty(block, types)
+        block = rows_at_once(_BLOCK, types, loss)
+        scratch = h.new_empty(min(block, chunk_rows), types)
         for start in range(0, count, chunk_rows):
             chunk = slice(start, min(start + chunk_rows, count))
             z = logits[: chunk.stop - start]

@@ -60,7 +60,7 @@ class AntiFocal:
 
     gamma, alpha: γ and α, at least 0; either at 0 is cross entropy
     detach: treat the factor as a constant in the gradient, as the authors' code does. That is another method: at
-        γ = 1, α = 0.5 and p = 0.3 the gradient is 1.15 times that of cross entropy, and 0.97 times with the factor's own
+        γ = 1, α = 0.5, p = 0.3 the gradient is 1.15 times that of cross entropy, with the factor's own 0.97 times
     """
 
     gamma: float
@@ -85,7 +85,7 @@ class AntiFocal:
 
 @dataclass(frozen=True)
 class WithZLoss:
-    """Another loss plus λ·LSE² (the z-loss of PaLM, Chowdhery et al. 2022), which keeps the logits near log-probabilities.
+    """Another loss plus λ·LSE² (Chowdhery et al. 2022), which keeps the logits near log-probabilities.
 
     base: any loss object
     weight: λ, at least 0
