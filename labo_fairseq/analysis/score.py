@@ -183,4 +183,4 @@ def _as_json(rows, reference):
 
 
 def _warn(message):
-    print(f"labo score: warning: {message}", file=sys.stderr)
+    print(f"warning: {message}", file=sys.stderr)
