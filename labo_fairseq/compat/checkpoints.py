@@ -2,8 +2,10 @@
 
 import argparse
 import functools
+import os
 import pickle
 import re
+import zipfile
 
 from .errors import UserError
 
@@ -51,8 +53,8 @@ def explain_refused_checkpoints(module):
     def load_checkpoint_to_cpu(path, *args, **kwargs):
         try:
             return original(path, *args, **kwargs)
-        except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-            reason = _refusal(error)
+        except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
+            reason = _refusal(error, path)
             if reason is None:
                 raise
             raise UserError(f"{path}: {reason}") from error
@@ -61,13 +63,22 @@ def explain_refused_checkpoints(module):
     return True
 
 
-def _refusal(error):
+def _refusal(error, path):
     text = str(error)
     if isinstance(error, pickle.UnpicklingError) and (foreign := _FOREIGN.search(text)):
         return (
             f"this checkpoint contains code ({foreign.group()}), it was not loaded: "
             "ask whoever made it for one that holds nothing but tensors and settings"
         )
-    if isinstance(error, pickle.UnpicklingError | EOFError) or any(phrase in text for phrase in _CUT_SHORT):
+    unreadable = isinstance(error, pickle.UnpicklingError | EOFError) or any(phrase in text for phrase in _CUT_SHORT)
+    if unreadable or _is_cut_archive(path):
         return "this checkpoint is damaged or cut short, it was not loaded: copy it again or use an earlier one"
     return None
+
+
+def _is_cut_archive(path):
+    # torch says no more than `OSError: Invalid argument` where the end of the archive is missing
+    if not os.path.isfile(path) or zipfile.is_zipfile(path):
+        return False
+    with open(path, "rb") as stream:
+        return stream.read(4) == b"PK\x03\x04"

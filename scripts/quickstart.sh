@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# From nothing to a table of two training methods. See --help.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: bash scripts/quickstart.sh [options]
+
+Installs into a virtual environment, prepares a corpus, trains one model per criterion with everything else equal,
+translates the test set and prints the table of results. Without options: a small made-up corpus, minutes on two cores.
+
+  --corpus embedded|multi30k  default embedded, which needs no download
+  --raw-dir DIR               folder with the raw text of multi30k, needed for that corpus
+  --source XX --target YY     languages; default de en for embedded, en de for multi30k
+  --criterion NAME            can be repeated; default label_smoothed_cross_entropy and labo
+  --max-update N              updates of each training; default 1200 for embedded, 2500 for multi30k
+  --device cpu|cuda|auto      default auto: CUDA where there is a device
+  --out DIR                   default runs
+  --help
+
+Interrupted, at any point: run the same command again, it goes on where it stopped. Commands and progress go to standard
+error, the table to standard output. VENV=DIR names the virtual environment (default .venv). DRY_RUN=1 only prints the
+commands.
+TEXT
+}
+
+die() { # one line, exit code 2
+    echo "quickstart: $*" >&2
+    exit 2
+}
+
+show() {
+    printf '+' >&2
+    printf ' %q' "$@" >&2
+    printf '\n' >&2
+}
+
+run() {
+    show "$@"
+    if [ -z "${DRY_RUN-}" ]; then "$@"; fi
+}
+
+absolute() {
+    case $1 in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$PWD" "$1" ;; esac
+}
+
+matches() { # matches VALUE PATTERN OPTION WANTED
+    [[ $1 =~ ^($2)$ ]] || die "$3: '$1': must be $4"
+}
+
+# --- options ---
+corpus=embedded raw_dir='' source='' target='' max_update='' device=auto out=runs criterions=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    --corpus | --raw-dir | --source | --target | --criterion | --max-update | --device | --out)
+        [ $# -ge 2 ] && [ -n "$2" ] || die "$1: needs a value"
+        ;;
+    *) die "$1: unknown option: see --help" ;;
+    esac
+    case $1 in
+    --corpus) corpus=$2 ;;
+    --raw-dir) raw_dir=$(absolute "$2") ;;
+    --source) source=$2 ;;
+    --target) target=$2 ;;
+    --criterion) criterions+=("$2") ;;
+    --max-update) max_update=$2 ;;
+    --device) device=$2 ;;
+    --out) out=$(absolute "$2") ;;
+    esac
+    shift 2
+done
+venv=.venv
+if [ -n "${VENV-}" ]; then venv=$(absolute "$VENV"); fi
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+case $corpus in
+embedded)
+    [ -z "$raw_dir" ] || die "--raw-dir: '$raw_dir': the embedded corpus needs none: leave it out"
+    source=${source:-de} target=${target:-en} max_update=${max_update:-1200}
+    ;;
+multi30k)
+    [ -n "$raw_dir" ] || die "--raw-dir: missing: multi30k needs the folder with its raw text"
+    source=${source:-en} target=${target:-de} max_update=${max_update:-2500}
+    ;;
+*) die "--corpus: '$corpus': must be embedded or multi30k" ;;
+esac
+[ ${#criterions[@]} -gt 0 ] || criterions=(label_smoothed_cross_entropy labo)
+matches "$source" '[a-z]{2,3}' --source 'a language code'
+matches "$target" '[a-z]{2,3}' --target 'a language code'
+matches "$max_update" '[1-9][0-9]{0,6}' --max-update 'a number of updates'
+matches "$device" 'cpu|cuda|auto' --device 'cpu, cuda or auto'
+for criterion in "${criterions[@]}"; do matches "$criterion" '[a-z][a-z0-9_]*' --criterion 'the name of a criterion'; done
+
+# --- recipes: the same for every criterion ---
+case $corpus in
+embedded)
+    recipe=(--arch transformer --encoder-layers 3 --decoder-layers 3
+        --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256
+        --encoder-attention-heads 4 --decoder-attention-heads 4 --dropout 0.1
+        --lr 0.005 --warmup-updates $((max_update / 5)) --max-tokens 2048 --save-interval-updates 200)
+    ;;
+multi30k)
+    recipe=(--arch transformer --encoder-layers 4 --decoder-layers 4
+        --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256
+        --encoder-attention-heads 4 --decoder-attention-heads 4 --dropout 0.3
+        --lr 0.005 --warmup-updates 2000 --max-tokens 4096 --save-interval-updates 250)
+    ;;
+esac
+on_device=()
+if [ "$device" = cpu ]; then on_device=(--cpu); fi
+
+# --- one quickstart per output folder; a training that a killed one left behind is waited for ---
+pair=$corpus.$source-$target
+if [ -z "${DRY_RUN-}" ]; then
+    mkdir -p "$out"
+    if command -v flock >/dev/null; then
+        exec 9>"$out/.lock"
+        flock -n 9 || { echo "quickstart: another one works in $out: waiting until it is done" >&2 && flock 9; }
+    fi
+fi
+
+# --- install, prepare ---
+run bash scripts/install.sh "$venv"
+PATH=$(absolute "$venv")/bin:$PATH
+run python -m labo_fairseq.recipe check --device "$device" "${criterions[@]}"
+run labo prepare "$corpus" --source "$source" --target "$target" --out "$out/data/$pair" \
+    ${raw_dir:+--raw-dir "$raw_dir"} >&2
+
+# --- train and translate ---
+runs=()
+for criterion in "${criterions[@]}"; do
+    folder=$out/$pair.u$max_update/$criterion
+    runs+=("$folder")
+    metric=nll_loss
+    case $criterion in
+    labo) settings=(--smoothing-warmup-updates $((max_update / 10))) ;;
+    label_smoothed_cross_entropy) settings=(--label-smoothing 0.1) ;;
+    cross_entropy) settings=() metric=loss ;; # fairseq's logs its nll_loss under this name only
+    *) settings=() ;;
+    esac
+    train=(fairseq-train "$out/data/$pair/bin" --user-dir labo_fairseq --task translation
+        --source-lang "$source" --target-lang "$target" --criterion "$criterion" ${settings[@]+"${settings[@]}"}
+        "${recipe[@]}" --share-all-embeddings --optimizer adam --adam-betas '(0.9, 0.98)'
+        --lr-scheduler inverse_sqrt --warmup-init-lr 1e-7 --max-update "$max_update"
+        --save-dir "$folder/checkpoints" --no-epoch-checkpoints --keep-interval-updates 1
+        --best-checkpoint-metric "$metric" --log-format json --log-interval 100 --log-file "$folder/train.log"
+        --seed 1 --distributed-world-size 1 ${on_device[@]+"${on_device[@]}"})
+    show "${train[@]}"
+    if [ -z "${DRY_RUN-}" ]; then
+        python -m labo_fairseq.recipe train --data "../../data/$pair" "$folder" "${train[@]}"
+    fi
+    generate=(fairseq-generate "$out/data/$pair/bin" --user-dir labo_fairseq --task translation
+        --source-lang "$source" --target-lang "$target" --path "$folder/checkpoints/checkpoint_best.pt"
+        --beam 5 --max-len-a 1.2 --max-len-b 10 --max-tokens 8192 --required-batch-size-multiple 1
+        --remove-bpe --tokenizer moses ${on_device[@]+"${on_device[@]}"})
+    show "${generate[@]}"
+    if [ -z "${DRY_RUN-}" ]; then
+        python -m labo_fairseq.recipe generate "$folder" "${generate[@]}"
+    fi
+done
+run labo table "${runs[@]}"

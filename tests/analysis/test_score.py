@@ -1,0 +1,164 @@
+import gzip
+import json
+
+import pytest
+from analysis_helpers import entry, labo, sacrebleu, write
+
+# hypothesis with subwords, its detokenized form, tokenized target, raw reference
+PAIRS = [
+    ("a small br@@ own dog runs over the meadow .", "a small brown dog runs over the meadow."),
+    ("two women sit on a ben@@ ch .", "two women sit on a bench."),
+    ("a man in a red jacket &apos;s sister climbs", "a man in a red jacket's sister climbs"),
+]
+TARGETS = [
+    "a small brown dog runs across the meadow .",
+    "two women sit on a green bench .",
+    "a man in a red jacket climbs",
+]
+REFERENCES = [
+    "A small brown dog runs across the meadow.",
+    "Two women sit on a green bench.",
+    "a man in a red jacket climbs",
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    lines = "".join(
+        entry(i, hypothesis, detokenized, target=REFERENCES[i].lower())
+        for i, (hypothesis, detokenized) in reversed(list(enumerate(PAIRS)))
+    )
+    write(
+        tmp_path / "gen.txt", "2026-01-02 | INFO | x | loading\n" + lines + "Generate test with beam=5: BLEU4 = 1.00\n"
+    )
+    plain = "".join(entry(i, hypothesis, target=TARGETS[i]) for i, (hypothesis, _) in enumerate(PAIRS))
+    write(tmp_path / "plain.txt", plain)
+    write(tmp_path / "ref.txt", "".join(line + "\n" for line in REFERENCES))
+    write(tmp_path / "ref.tok", "".join(line + "\n" for line in TARGETS))
+    write(tmp_path / "hyp.txt", "".join(detokenized + "\n" for _, detokenized in PAIRS))
+    write(tmp_path / "hyp.tok", "".join(hypothesis.replace("@@ ", "") + "\n" for hypothesis, _ in PAIRS))
+    return tmp_path
+
+
+def table(result):
+    """Rows (lists of fields) and comment lines of a TSV on standard output."""
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    return [line.split("\t") for line in lines if line[0] != "#"], [line for line in lines if line[0] == "#"]
+
+
+def test_table_agrees_with_the_sacrebleu_command(folder):
+    rows, comments = table(
+        labo("score", "--reference", "ref.txt", "--system", "text=hyp.txt", "--system", "log=gen.txt", cwd=folder)
+    )
+    expected = {}
+    for metric in ("bleu", "chrf"):
+        line = sacrebleu(folder / "ref.txt", "-i", folder / "hyp.txt", "-m", metric, "-w", 2, "-f", "text")
+        head, value = line.split(" = ")[:2]
+        expected[metric] = value.split()[0]
+        name, signature = head.split("|", 1)
+        assert f"# {name}: {signature}" in comments
+    assert rows == [["system", "BLEU", "chrF2"], *([n, expected["bleu"], expected["chrf"]] for n in ("text", "log"))]
+
+
+def test_lowercase_and_width(folder):
+    arguments = ("score", "--reference", "ref.txt", "--system", "s=hyp.txt", "--lowercase", "--width", 4)
+    rows, comments = table(labo(*arguments, cwd=folder))
+    value = sacrebleu(folder / "ref.txt", "-i", folder / "hyp.txt", "-m", "bleu", "-lc", "-w", 4, "-b")
+    assert rows[1][1] == value
+    assert all("case:lc" in line for line in comments) and len(comments) == 2
+
+
+@pytest.mark.parametrize("system", ["gen.txt", "plain.txt", "hyp.tok"])
+def test_tokenized(folder, system):
+    result = labo("score", "--tokenized", "--reference", "ref.tok", "--system", f"s={system}", cwd=folder)
+    rows, comments = table(result)
+    value = sacrebleu(
+        folder / "ref.tok",
+        "-i",
+        folder / "hyp.tok",
+        "-tok",
+        "none",
+        "--force",
+        "--smooth-method",
+        "none",
+        "-w",
+        2,
+        "-b",
+    )
+    assert rows == [["system", "BLEU (tokenized)"], ["s", value]]
+    assert "tok:none" in comments[0] and len(comments) == 1
+
+
+def test_tokenized_against_the_logs_own_targets(folder):
+    with_reference = labo("score", "--tokenized", "--reference", "ref.tok", "--system", "s=plain.txt", cwd=folder)
+    own = labo("score", "--tokenized", "--system", "s=plain.txt", cwd=folder)
+    assert table(own) == table(with_reference)
+
+
+def test_json_is_unrounded(folder):
+    result = labo("score", "--reference", "ref.txt", "--system", "s=gen.txt", "--json", cwd=folder)
+    (system,) = json.loads(result.stdout)["systems"]
+    value = sacrebleu(folder / "ref.txt", "-i", folder / "hyp.txt", "-m", "bleu", "-w", 8, "-b")
+    assert [score["metric"] for score in system["scores"]] == ["BLEU", "chrF2"]
+    assert f"{system['scores'][0]['value']:.8f}" == value
+
+
+def test_gzip_everywhere(folder):
+    for name in ("gen.txt", "ref.txt"):
+        (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+    packed = labo("score", "--reference", "ref.txt.gz", "--system", "s=gen.txt.gz", cwd=folder)
+    assert table(packed) == table(labo("score", "--reference", "ref.txt", "--system", "s=gen.txt", cwd=folder))
+
+
+def test_tokenized_text_is_warned_about(folder):
+    quiet = labo("score", "--reference", "ref.txt", "--system", "s=gen.txt", cwd=folder)
+    assert quiet.stderr == ""
+    loud = labo("score", "--reference", "ref.txt", "--system", "s=plain.txt", cwd=folder)
+    assert "plain.txt: looks tokenized (its D- lines equal its H- lines" in loud.stderr
+    assert len(loud.stderr.splitlines()) == 1 and loud.returncode == 0
+    text = labo("score", "--reference", "ref.txt", "--system", "s=hyp.tok", cwd=folder)
+    assert "hyp.tok: looks tokenized: " in text.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--reference", "ref.txt", "--system", "s=short.txt"], "short.txt: 2 sentences, but ref.txt has 3: "),
+        (
+            ["--reference", "short.txt", "--system", "s=gen.txt"],
+            "gen.txt: 3 sentences, but short.txt has 2: the first ",
+        ),
+        (["--system", "s=gen.txt"], "--reference: missing"),
+        (["--reference", "ref.txt", "--system", "gen.txt"], "--system: gen.txt: must read NAME=FILE"),
+        (["--reference", "ref.txt", "--system", "=gen.txt"], "must read NAME=FILE"),
+        (["--reference", "ref.txt", "--system", "a\tb=gen.txt"], "a name must be printable"),
+        (["--reference", "ref.txt", "--system", "s=gen.txt", "--system", "s=hyp.txt"], "--system: s: given twice"),
+        (["--reference", "gen.txt", "--system", "s=gen.txt"], "gen.txt: is a generate log"),
+        (["--reference", "ref.txt", "--system", "s=none.txt"], "none.txt: No such file"),
+        (["--reference", "ref.txt", "--system", "s=."], ".: Is a directory"),
+        (["--reference", "ref.txt", "--system", "s=empty.txt"], "empty.txt: 0 sentences, but ref.txt has 3"),
+        (["--reference", "empty.txt", "--system", "s=empty.txt"], "empty.txt: no sentences"),
+        (["--reference", "ref.txt", "--system", "s=latin1.txt"], "latin1.txt:2: not UTF-8"),
+        (["--reference", "ref.txt", "--system", "s=hyp.txt", "--width", "-1"], "--width: -1"),
+        (["--tokenized", "--system", "s=hyp.txt"], "hyp.txt: is no generate log"),
+        (["--tokenized", "--system", "s=gen.txt"], "gen.txt: its T- lines are detokenized"),
+        (["--tokenized", "--system", "s=interactive.txt"], "interactive.txt: has no T- lines"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, message):
+    write(folder / "short.txt", "one\ntwo\n")
+    write(folder / "empty.txt", "")
+    write(folder / "interactive.txt", "S-0\ta\nH-0\t-1.0\tb\n")
+    (folder / "latin1.txt").write_bytes(b"ok\ncaf\xe9\nok\n")
+    result = labo("score", *arguments, cwd=folder)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("labo score: ")
+    assert result.stdout == ""
+
+
+def test_odd_line_separators_do_not_shift_lines(tmp_path):
+    write(tmp_path / "a.txt", "one\u2028two three four\nfive six\x85seven eight nine\n")
+    result = labo("score", "--reference", "a.txt", "--system", "s=a.txt", cwd=tmp_path)
+    assert table(result)[0][1] == ["s", "100.00", "100.00"]

@@ -1,0 +1,104 @@
+"""labo doctor: what it finds, also where fairseq or torch is missing or the bridge is off."""
+
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from labo_fairseq import doctor
+
+CLONE = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    """Function: make importlib.metadata forget a distribution."""
+    known = importlib.metadata.version
+
+    def forget(name):
+        def version(asked):
+            if asked == name:
+                raise importlib.metadata.PackageNotFoundError(asked)
+            return known(asked)
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+
+    return forget
+
+
+def rows_of(found):
+    return {row.check: row for row in found}
+
+
+def test_here_everything_needed_works(run_cli):
+    done = run_cli("labo", "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    report = json.loads(done.stdout)
+    rows = {row["check"]: row for row in report["rows"]}
+    assert report["works"] is True
+    assert rows["python"]["detail"] == ".".join(map(str, sys.version_info[:3]))
+    assert rows["torch"]["detail"] == importlib.metadata.version("torch")
+    assert rows["hashable_dataclasses"]["state"] == "active" and "F1" in rows["hashable_dataclasses"]["detail"]
+    commands = [name for name in rows if name.startswith("fairseq-")]
+    assert len(commands) == 8 and all(rows[name]["state"] == "ok" for name in commands)
+
+
+def test_the_table_with_the_bridge_off(run_cli):
+    done = run_cli("labo", "doctor", env={"LABO_FAIRSEQ_COMPAT": "0"})
+    assert done.returncode == 1
+    line = next(line for line in done.stdout.splitlines() if line.startswith("bridge"))
+    assert line.split() == ["bridge", "off", "LABO_FAIRSEQ_COMPAT=0", "->", "unset", "LABO_FAIRSEQ_COMPAT"]
+
+
+def test_with_nothing_installed_it_says_how_to_install(run_cli):
+    """-S -E: a Python without site-packages; the clone's own folder is the only thing on the path."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from labo_fairseq import cli; sys.exit(cli.main(['doctor']))"
+    done = run_cli("python", "-S", "-E", "-c", code, CLONE, cwd="/")
+    assert done.returncode == 1 and done.stderr == ""
+    assert "-> pip install --no-deps fairseq==0.12.2" in done.stdout
+    assert "scripts/install.sh VENV" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["fairseq", "torch"])
+def test_a_missing_package(missing, name):
+    missing(name)
+    row = rows_of(doctor.package_rows())[name]
+    assert row.state == "missing" and row.bad and row.to_do
+
+
+def test_a_package_of_a_version_that_does_not_fit(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0.7" if name == "hydra-core" else "99")
+    rows = rows_of(doctor.package_rows())
+    assert rows["hydra-core"].state == "failed" and rows["hydra-core"].bad
+    assert rows["hydra-core"].detail.startswith("1.0.7, but hydra-core")
+    assert rows["torch"].state == "ok"
+
+
+def test_the_hook_that_was_not_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "labo_fairseq_hook", raising=False)
+    (row,) = doctor.bridge_rows()
+    assert row.state == "missing" and "import labo_fairseq_hook" in row.to_do
+
+
+def test_commands_that_break_are_shown():
+    found = {
+        "mends": [{"mend": "m", "outcome": "failed: KeyError: 1", "failure": "F1: x", "modules": ["a", "b"]}],
+        "extensions": {"fairseq.libbleu": "ModuleNotFoundError: No module named 'fairseq.libbleu'"},
+        "commands": {"fairseq-train": "ValueError: mutable default"},
+        "gpus": ["NVIDIA H200, 139 GiB"],
+    }
+    rows = rows_of(doctor.probe_rows(found))
+    assert rows["m"].state == "failed" and "[a, b]" in rows["m"].detail
+    assert rows["fairseq-train"].bad and rows["fairseq-train"].detail == "ValueError: mutable default"
+    assert rows["fairseq.libbleu"].bad and "--force-reinstall" in rows["fairseq.libbleu"].to_do
+    assert rows["GPU"].detail == "NVIDIA H200, 139 GiB"
+
+
+def test_a_probe_that_dies_is_one_row(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "python").write_text("#!/bin/sh\necho first >&2; echo last words >&2; exit 3\n")
+    (tmp_path / "python").chmod(0o755)
+    (row,) = doctor.probe_rows(doctor.probe())
+    assert row.bad and row.detail == "last words"
