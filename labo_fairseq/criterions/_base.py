@@ -107,7 +107,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return out.loss.sum(), *out
 
     def _rows(self, x, passes=1):
-        """(passes·batch, length, D) without the ignored prefix as (batch·length·passes, D), passes of a token together."""
+        """(batch·passes, length, D) without the ignored prefix as (batch·length·passes, D): a token's passes together."""
         x = x[:, self.cfg.ignore_prefix_size :]
         if passes > 1:
             x = x.unflatten(0, (-1, passes)).transpose(1, 2)
