@@ -107,7 +107,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return out.loss.sum(), *out
 
     def _rows(self, x, passes=1):
-        """(batch·passes, length, D) without the ignored prefix as (batch·length·passes, D): a token's passes together."""
+        """(batch·passes, length, D) without the prefix as (batch·length·passes, D), the passes of a token together."""
         x = x[:, self.cfg.ignore_prefix_size :]
         if passes > 1:
             x = x.unflatten(0, (-1, passes)).transpose(1, 2)
