@@ -16,6 +16,7 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..functional import RDrop, WithZLoss, projection_loss, token_loss
+from ..functional.kernels import choose_kernel
 from ._projection import dense_logits, obstacle, unwrap
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,17 @@ class LabelRegularizedConfig(FairseqDataclass):
         metadata={
             "help": "fused: output projection and loss together in chunks of tokens, without the logits in memory; "
             "dense: loss of the model's logits; auto: fused where the model allows it"
+        },
+    )
+    loss_kernel: ChoiceEnum(["auto", "torch", "triton"]) = field(
+        default="auto",
+        metadata={"help": "row pass of the fused path: plain torch, or a Triton kernel (GPU); auto: what was measured"},
+    )
+    bf16_products: bool = field(
+        default=False,
+        metadata={
+            "help": "CPU: multiply float32 matrices in bfloat16 (AMX or AVX512-BF16) in the whole model, with float32 "
+            "sums; gradients are then accurate to about 3e-3"
         },
     )
     z_loss: float = field(default=0.0, metadata={"help": "λ of the additional term λ·LSE², at least 0"})
@@ -53,7 +65,9 @@ class LabelRegularizedCriterion(FairseqCriterion):
         within("--z-loss", cfg.z_loss, 0)
         within("--rdrop-weight", cfg.rdrop_weight, 0)
         self.check(cfg)
-        self._path = None
+        self._path = self._loss_kernel = None
+        if cfg.bf16_products:
+            torch.backends.mkldnn.matmul.fp32_precision = "bf16"
 
     def check(self, cfg):
         """Raise UserError, naming the flag, where a setting is out of its range."""
@@ -98,8 +112,16 @@ class LabelRegularizedCriterion(FairseqCriterion):
     def _fused(self, model, net_input, target, loss, passes):
         hidden = self._rows(model(**net_input, features_only=True)[0], passes)
         projection = unwrap(model).decoder.output_projection
-        weight, bias = projection.weight, projection.bias
-        return projection_loss(hidden, weight, target, loss, bias, self.padding_idx, self.cfg.report_accuracy)
+        return projection_loss(
+            hidden,
+            projection.weight,
+            target,
+            loss,
+            bias=projection.bias,
+            ignore_index=self.padding_idx,
+            count_hits=self.cfg.report_accuracy,
+            kernel=self._kernel(hidden.device),
+        )
 
     def _dense(self, model, net_input, target, loss, passes):
         logits = self._rows(dense_logits(model, net_input), passes)
@@ -118,6 +140,12 @@ class LabelRegularizedCriterion(FairseqCriterion):
             self._path = self._choose_path(model)
         # per-token losses of the fused path carry no gradient
         return self._path == "fused" and (reduce or not model.training)
+
+    def _kernel(self, device):
+        if self._loss_kernel is None:
+            self._loss_kernel, reason = choose_kernel(str(self.cfg.loss_kernel), device)
+            logger.info("%s: row pass by %s (%s)", self.cfg._name, self._loss_kernel, reason)
+        return self._loss_kernel
 
     def _choose_path(self, model):
         wanted = str(self.cfg.projection)
