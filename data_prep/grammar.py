@@ -5,7 +5,7 @@ Only random.Random.random() is used, whose sequence Python guarantees for a seed
 
 import random
 
-from . import german, lexicon, verbs, words
+from . import lexicon, verbs, words
 from .clauses import MODALS, Clause
 from .phrases import PRONOUN_OF, Name, Phrase, Pronoun, RelativePronoun
 
@@ -36,8 +36,8 @@ class Draw:
         for key, weight in weights.items():
             left -= weight
             if left < 0:
-                break
-        return key
+                return key
+        return key  # rounding left a rest
 
     def zipf(self, items, shift=2.0):
         """An item with probability proportional to 1 / (rank + shift), the first has rank 1."""
@@ -52,7 +52,7 @@ class Grammar(Draw):
     """Noun phrases and clauses from one seed."""
 
     def phrase(self, kinds, near=None, simple=False, names=True):
-        """A noun phrase of one of the kinds. near: the subject, whose possessive it may take; simple: no clause in it."""
+        """A noun phrase of one of the kinds. near: the subject, for a possessive; simple: without a relative clause."""
         if "town" in kinds:
             return self.town()
         if names and "person" in kinds and self.chance(0.28):
@@ -86,7 +86,7 @@ class Grammar(Draw):
         if near is not None and near.possessives and self.chance(0.7 if family else 0.18):
             phrase.determiner, phrase.possessive = near.possessives, True
         elif family and self.chance(0.6):
-            phrase.determiner, phrase.possessive = self.uniform((("mein", "my"), ("unser", "our"), ("mein", "my"))), True
+            phrase.determiner, phrase.possessive = self.uniform((("mein", "my"), ("unser", "our"))), True
         elif phrase.plural:
             choice = self.weighted({"def": 40, "none": 30, "number": 18, "many": 12})
             phrase.determiner = self.zipf(_NUMBERS) if choice == "number" else choice
@@ -167,8 +167,8 @@ class Grammar(Draw):
 
     def _object(self, complement, subject, simple):
         near = None if complement.role == "W" else subject
-        if set(complement.kinds) & set(HUMAN) and self.chance(0.25):
-            return Pronoun(self.uniform([key for key in _OBJECTS if Pronoun(key).english(True) != subject.english(True)]))
+        if "person" in complement.kinds and self.chance(0.25):
+            return Pronoun(self.uniform([key for key in _OBJECTS if not _same(Pronoun(key), subject)]))
         return self.phrase(complement.kinds, near=near, simple=simple)
 
     def _place(self, clause, kinds=("place",)):
@@ -208,7 +208,7 @@ class Grammar(Draw):
             clause.companion = self.phrase(HUMAN, near=clause.subject, simple=True)
         elif self.chance(0.07):
             clause.manner = self.zipf(words.pairs(lexicon.MANNERS))
-        if not simple and not clause.place and "P" not in clause.objects and "N" not in clause.objects and self.chance(0.16):
+        if not simple and not clause.place and not clause.objects.keys() & {"P", "N"} and self.chance(0.16):
             self._place(clause)
 
     @staticmethod
@@ -242,12 +242,6 @@ class Grammar(Draw):
         return clause
 
 
-def participle_of(frame):
-    """The German participle of a frame's verb, for the passive."""
-    return frame.verb.participle
-
-
-def is_transitive(frame):
-    """True for a verb of people with an accusative object alone and the auxiliary haben."""
-    roles = [item.role for item in frame.complements]
-    return roles == ["A"] and "person" in frame.subjects and frame.verb is not german.verb("haben")
+def _same(pronoun, subject):
+    """True for I and me or us, he and him, ...: no pronoun object may mean its subject."""
+    return pronoun.person == subject.person < 3 or pronoun.english(True) == subject.english(True)

@@ -32,7 +32,7 @@ class Pronoun:
     """A personal or question pronoun; "sie+" is they, "er/it" and "sie/it" stand for things."""
 
     gender = None
-    is_pronoun = True
+    is_pronoun, indefinite = True, False
 
     def __init__(self, key):
         forms, self.person, self.plural, own = _PRONOUNS[key]
@@ -52,7 +52,7 @@ class Pronoun:
 class RelativePronoun:
     """der, den, dem, ... and who, whom, that, for a Phrase that goes before."""
 
-    is_pronoun = True
+    is_pronoun, indefinite = True, False
     person = 3
     possessives = None
 
@@ -75,7 +75,7 @@ class Name:
     text: str
     translation: str
     gender: str = "n"
-    person, plural, is_pronoun = 3, False, False
+    person, plural, is_pronoun, indefinite = 3, False, False, False
 
     @property
     def possessives(self):
@@ -116,13 +116,19 @@ class Phrase:
         return "p" if self.plural else self.noun.gender
 
     @property
+    def indefinite(self):
+        """True where nicht stands before the object."""
+        number = isinstance(self.determiner, tuple) and not self.possessive
+        return number or self.determiner in ("indef", "none", "no", "many")
+
+    @property
     def possessives(self):
         """sein his, ihr her, ihr their; None where English could not know."""
         if self.plural:
             return ("ihr", "their")
         if not is_human(self.noun):
             return ("ihr" if self.noun.gender == "f" else "sein", "its")
-        return {"m": ("sein", "his"), "f": ("ihr", "her")}.get(self.noun.gender)  # none for Kind and Mädchen: its, his or her?
+        return {"m": ("sein", "his"), "f": ("ihr", "her")}.get(self.noun.gender)  # none for das Kind: its, his, her?
 
     def german(self, case):
         """All words, with commas round the relative clause."""

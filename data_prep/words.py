@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from . import english, german, lexicon, verbs
 
+
 @dataclass(frozen=True)
 class Noun:
     """A noun of one sense (kind); plural is "" for mass nouns; location: (German, English) preposition for "there"."""
