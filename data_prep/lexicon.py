@@ -430,10 +430,8 @@ Idee f Ideen idea
 Zukunft f - future
 Problem n Probleme problem
 Wetter n - weather
-Politik f - politics
 Vorschlag m Vorschläge proposal
 Urlaub m Urlaube vacation
-Kindheit f - childhood
 Antwort f Antworten answer
 Traum m Träume dream
 

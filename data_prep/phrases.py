@@ -98,7 +98,7 @@ class Phrase:
 
     determiner: def, indef, none, this, every, no, many, or a (German, English) pair: a number, or with possessive=True
     the stem and the word of a possessive. owner: a Name before the noun or a definite Phrase behind it (Annas Buch, das
-    Buch des Lehrers). relative: a Clause (clauses.py) about it.
+    Buch des Lehrers). relative: a Clause (clauses.py) about it. attribute: an Attribute.
     """
 
     noun: object
@@ -108,6 +108,7 @@ class Phrase:
     possessive: bool = False
     owner: object = None
     relative: object = None
+    attribute: object = None
     person, is_pronoun = 3, False
 
     @property
@@ -133,7 +134,8 @@ class Phrase:
     def german(self, case):
         """All words, with commas round the relative clause."""
         determiner, endings = self._german_determiner(case)
-        words = [german.adjective(item.stem, endings, self.gender, case) for item in self.adjectives]
+        words = self.attribute.german(endings, self.gender, case) if self.attribute else []
+        words += [german.adjective(item.stem, endings, self.gender, case) for item in self.adjectives]
         words = [*determiner, *words, german.noun(self.noun, case, self.plural)]
         if isinstance(self.owner, Phrase):
             words += self.owner.german("gen")
@@ -169,6 +171,8 @@ class Phrase:
         words.append(self.noun.english_plural if self.plural else self.noun.english)
         words = " ".join(words).split()
         words = [*self._english_determiner(words), *words]
+        if self.attribute:
+            words += self.attribute.english()
         if self.relative:
             words += self.relative.english_relative()
         return words
@@ -191,3 +195,22 @@ class Phrase:
         if self.determiner == "none" or self.plural:
             return []
         return [english.article(following[0])]
+
+
+@dataclass
+class Attribute:
+    """A participle with its actor or its time: der vom Lehrer gelesene Brief, the letter read by the teacher."""
+
+    frame: object
+    actor: object
+    time: tuple
+
+    def german(self, endings, gender, case):
+        """The words before the noun."""
+        first = german.with_preposition("von", self.actor.german("dat")) if self.actor else self.time[0].split()
+        return [*first, german.adjective(self.frame.verb.participle, endings, gender, case)]
+
+    def english(self):
+        """The words behind the noun."""
+        last = ["by", *self.actor.english(False)] if self.actor else self.time[1].split()
+        return [english.participle(self.frame.english), *self.frame.particle.split(), *last]

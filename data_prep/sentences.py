@@ -5,6 +5,7 @@ comparison, passive, there is, prices, and two clauses joined; the weights below
 """
 
 from . import german, lexicon, verbs, words
+from .clauses import Clause
 from .grammar import HUMAN
 from .phrases import Phrase, Pronoun
 from .statements import Statements
@@ -18,9 +19,9 @@ class Sentences(Statements):
 
     def __iter__(self):
         patterns = {
-            self.plain: 33, self.yes_or_no: 5, self.question_word: 6, self.who_or_what: 4, self.subordinate: 12,
-            self.that: 7, self.whether: 3, self.infinitive: 5, self.purpose: 4, self.request: 3, self.description: 7,
-            self.comparison: 3, self.passive: 5, self.there_is: 3, self.price: 1, self.joined: 5,
+            self.plain: 33, self.yes_or_no: 4, self.question_word: 4, self.who_or_what: 1, self.subordinate: 14,
+            self.that: 8, self.whether: 6, self.infinitive: 11, self.purpose: 7, self.request: 1, self.description: 1,
+            self.comparison: 1, self.passive: 6, self.there_is: 6, self.price: 1, self.joined: 2,
         }  # fmt: skip
         while True:
             german_words, english_words, end = self.weighted(patterns)()
@@ -29,7 +30,7 @@ class Sentences(Statements):
     def plain(self):
         """One main clause; time, a comment or the object may stand first."""
         clause = self.clause()
-        if not clause.comment and clause.tense != "progressive" and self.chance(0.1):
+        if not clause.comment and clause.tense != "progressive" and self.chance(0.16):
             clause.comment = self.zipf(words.pairs(lexicon.COMMENTS))
         if clause.comment and self.chance(0.6):
             clause.front = "comment"
@@ -89,6 +90,8 @@ class Sentences(Statements):
         first = self.clause(tense=tense, simple=True)
         if self.chance(0.6):
             second = self._partner(first, tense)
+            if german_word in ("bevor", "während") and isinstance(second, Clause):
+                _affirm(second)
             return (
                 [*first.german_main(), ",", german_word, *second.german_subordinate()],
                 [*first.english_main(), english_word, *second.english_subordinate()],
@@ -96,6 +99,8 @@ class Sentences(Statements):
             )
         subject = self.referring(first.subject) if self._is_human(first.subject) else None
         second = self.clause(subject, tense, simple=True)
+        if german_word in ("bevor", "während"):
+            _affirm(first)
         return (
             [german_word, *first.german_subordinate(), ",", *second.german_after()],
             [english_word, *first.english_subordinate(), ",", *second.english_main()],
@@ -114,7 +119,7 @@ class Sentences(Statements):
     def that(self):
         """A dass clause."""
         first = self._with_verb(verbs.WITH_DASS)
-        second = self.described() if self.chance(0.3) else self.clause(simple=True)
+        second = self.described() if self.chance(0.12) else self.clause(simple=True)
         return (
             [*first.german_main(), ",", "dass", *second.german_subordinate()],
             [*first.english_main(), "that", *second.english_subordinate()],
@@ -138,10 +143,7 @@ class Sentences(Statements):
         clause = self.clause(subject, "present", simple=True, frame=frame)
         clause.tense, clause.modal, clause.gladly, clause.frequency = "present", "", False, ()
         clause.time, clause.manner = (), ()
-        if clause.negated:
-            clause.negated = False
-            if "A" in clause.objects and getattr(clause.objects["A"], "determiner", "") == "no":
-                clause.objects["A"].determiner = "indef" if clause.objects["A"].noun.plural else "none"
+        _affirm(clause)
         return clause
 
     def infinitive(self):
@@ -180,6 +182,14 @@ class Sentences(Statements):
             [*first.english_main(), *word[1].split(), *second.english_main()],
             ".",
         )
+
+
+def _affirm(clause):
+    """Take the negation out: before something did not happen would mean nothing."""
+    clause.negated = False
+    phrase = clause.objects.get("A")
+    if isinstance(phrase, Phrase) and phrase.determiner == "no":
+        phrase.determiner = "indef" if phrase.noun.plural else "none"
 
 
 def sentence(words, end):

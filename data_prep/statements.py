@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import english, german, lexicon, verbs, words
+from . import english, german, lexicon, words
 from .grammar import HUMAN, Grammar
 
 _THINGS = ("thing", "clothing", "vehicle", "device", "instrument", "building")
@@ -103,7 +103,7 @@ class Statements(Grammar):
 
     def passive(self):
         """Something was done, at times by someone."""
-        frame = self.frame(lambda item: _is_transitive(item) and item.english not in verbs.STATIVE)
+        frame = self.zipf(words.DEEDS, shift=10)
         thing = self.phrase(frame.complement("A").kinds, simple=True)
         actor = self.phrase(HUMAN, simple=True) if self.chance(0.35) else None
         time = self.time("past") if self.chance(0.5) else ()
@@ -145,7 +145,3 @@ class Statements(Grammar):
         verb = ("kosten", "cost") if thing.plural else ("kostet", "costs")
         clause = Description(thing, (verb[0], [amount, "Euro"], []), ([verb[1]], [amount, "euros"]))
         return clause.german_main(), clause.english_main(), "."
-
-
-def _is_transitive(frame):
-    return [item.role for item in frame.complements] == ["A"] and "person" in frame.subjects
