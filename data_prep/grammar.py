@@ -1,5 +1,4 @@
-"""Draws noun phrases and clauses of the embedded corpus: which words, which determiners, which tense.
-"""
+"""Draws noun phrases and clauses of the embedded corpus: which words, which determiners, which tense."""
 
 from . import lexicon, verbs, words
 from .clauses import MODALS, Clause
@@ -23,7 +22,7 @@ class Grammar(Draw):
         if names and "person" in kinds and self.chance(0.28):
             return self.person_name()
         noun = self.noun(kinds)
-        phrase = Phrase(noun, "def", plural=bool(noun.plural) and self.chance(0.2))
+        phrase = Phrase(noun, "def", plural=bool(noun.plural) and self.chance(0.27))
         self._determine(phrase, near)
         if self.chance(0.25):
             self._describe(phrase)
@@ -32,7 +31,7 @@ class Grammar(Draw):
         return phrase
 
     def _extend(self, phrase):
-        choice = self.weighted({"relative": 11, "attribute": 9, "none": 80})
+        choice = self.weighted({"relative": 12, "attribute": 12, "none": 76})
         if choice == "relative":
             phrase.relative = self.relative(phrase)
         elif choice == "attribute":
@@ -69,7 +68,7 @@ class Grammar(Draw):
             choice = self.weighted({"def": 40, "none": 30, "number": 18, "many": 12})
             phrase.determiner = self.zipf(_NUMBERS) if choice == "number" else choice
         else:
-            phrase.determiner = self.weighted({"def": 44, "indef": 32, "this": 6, "every": 2, "owned": 16})
+            phrase.determiner = self.weighted({"def": 44, "indef": 32, "this": 6, "every": 2, "owned": 20})
             if phrase.determiner == "owned":
                 phrase.determiner = "def"
                 self._own(phrase)
@@ -134,7 +133,7 @@ class Grammar(Draw):
         """A clause in a random verb; with a subject given, one that fits people; tense: present, past or future."""
         frame = frame or self.frame(lambda item: subject is None or "person" in item.subjects)
         subject = subject or self.subject(frame.subjects, simple)
-        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 36, "past": 54, "future": 10}))
+        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 32, "past": 58, "future": 10}))
         for item in frame.complements:
             if item.role == "@":
                 self._place(clause, item.kinds)

@@ -32,7 +32,7 @@ class Sentences(Statements):
         clause = self.clause()
         if not clause.comment and clause.tense != "progressive" and self.chance(0.16):
             clause.comment = self.zipf(words.pairs(lexicon.COMMENTS))
-        if clause.comment and self.chance(0.6):
+        if clause.comment and self.chance(0.4):
             clause.front = "comment"
         elif clause.time and not clause.comment and self.chance(0.45):
             clause.front = "time"
