@@ -26,8 +26,8 @@ class Clause:
     """A verb frame with everything that fills it.
 
     objects: {role: phrase}; tense: present, past (German perfect; simple past of modals), future or progressive
-    ("gerade"). Adverbials are (German, English) pairs, place and companion (preposition words, phrase) of both languages
-    spelt out by place_words. front: what stands before the verb in German: "subject", "time", "comment" or a role.
+    ("gerade"). Adverbials are (German, English) pairs, companion is a phrase, place (preposition, its English, phrase).
+    front: what stands before the verb in German: "subject", "time", "comment" or a role.
     """
 
     frame: object
@@ -41,12 +41,10 @@ class Clause:
     manner: tuple = ()
     comment: tuple = ()
     companion: object = None
-    place: tuple = ()  # (preposition words de, en, phrase)
+    place: tuple = ()
     gladly: bool = False
     front: str = "subject"
     question: tuple = ()  # (German, English) question adverb, or ("", "") for yes or no
-
-    # ------------------------------------------------------------------ German
 
     def german_main(self):
         """Verb-second, with `front` first."""
@@ -75,8 +73,6 @@ class Clause:
     def _german_verb(self):
         """(finite verb, words at the end)"""
         verb, who = self.frame.verb, (self.subject.person, self.subject.plural)
-        if self.subject.person == 2 and not self.subject.plural and self.modal:
-            who = (2, False)
         if self.modal:
             return german.finite(self.modal, "past" if self.tense == "past" else "present", *who), [verb.infinitive]
         if self.tense == "past":
@@ -108,7 +104,7 @@ class Clause:
         here = {role: phrase for role, phrase in self.objects.items() if role != skip}
         datives = [role for role in here if role in "DITW"]
         pronouns = [role for role in ("A", *datives) if role in here and here[role].is_pronoun]
-        indefinite = "A" in here and getattr(here["A"], "determiner", "def") in ("indef", "none", "no", "many")
+        indefinite = "A" in here and here["A"].indefinite
         words = [] if skip == "subject" else self.subject.german("nom")
         for role in pronouns:
             words += self._german_object(role)
@@ -135,8 +131,6 @@ class Clause:
 
     def _german_place(self):
         return german.with_preposition(self.place[0], self.place[2].german("dat")) if self.place else []
-
-    # ------------------------------------------------------------------ English
 
     def english_main(self):
         """The declarative sentence or the question."""
@@ -168,7 +162,7 @@ class Clause:
         return words
 
     def _english_subject(self):
-        return self.objects["W"] if "W" in self.objects else self.subject
+        return self.objects.get("W", self.subject)
 
     def _english_clause(self, asked=False, without=""):
         """Subject and predicate; asked: the auxiliary before the subject; without: a role that stands elsewhere."""
@@ -225,57 +219,3 @@ class Clause:
 
 def _asks_itself(subject):
     return subject.english(True) == ["who"]
-
-
-def sentence(words, end):
-    """Words to text: capital first, commas joined to the word before, none doubled or at the end."""
-    kept = []
-    for word in words:
-        if word == "," and (not kept or kept[-1] == ","):
-            continue
-        kept.append(word)
-    if kept[-1] == ",":
-        kept.pop()
-    text = " ".join(kept).replace(" ,", ",") + end
-    return text[0].upper() + text[1:]
-
-
-@dataclass
-class Description:
-    """A clause without a verb frame: to be and an adjective, a passive, a price. Finite verbs are given, not built.
-
-    german: (finite, words before the end, words at the end); english: (verb words, words behind). time as in Clause.
-    """
-
-    subject: object
-    german: tuple
-    english: tuple
-    time: tuple = ()
-    time_first: bool = False
-
-    def german_main(self):
-        """Verb-second, subject or time first."""
-        if self.time_first:
-            return [*self.time[0].split(), *self.german_after(timed=False)]
-        return [*self.subject.german("nom"), self.german[0], *self._timed(), *self.german[1], *self.german[2]]
-
-    def german_after(self, timed=True):
-        """Verb first, as behind a subordinate clause."""
-        time = self._timed() if timed else []
-        return [self.german[0], *self.subject.german("nom"), *time, *self.german[1], *self.german[2]]
-
-    def german_subordinate(self):
-        """Verb last."""
-        return [*self.subject.german("nom"), *self._timed(), *self.german[1], *self.german[2], self.german[0]]
-
-    def _timed(self):
-        return self.time[0].split() if self.time else []
-
-    def english_main(self):
-        """Subject, verb, the rest; time at the end or in front."""
-        words = [*self.subject.english(True), *self.english[0], *self.english[1]]
-        time = self.time[1].split() if self.time else []
-        return [*time, *words] if self.time_first else [*words, *time]
-
-    english_subordinate = english_main
-    english_relative = english_main

@@ -16,7 +16,7 @@ OPTIONS = ("seed",)
 SIZES = {"train": 6000, "valid": 500, "test": 500}
 SEED = 1
 WORDS = (5, 18)  # shortest and longest sentence, in words
-_README = """SYNTHETIC data: German-English sentences drawn at random from a small grammar by labo_fairseq (labo prepare embedded).
+_README = """SYNTHETIC data: German-English sentences drawn at random from a small grammar by `labo prepare embedded`.
 They are grammatical, but say nothing about the world, and scores on them say nothing about real translation: use them
 for tests, examples and quick experiments. raw/ is cased text, tok/ is Moses-tokenized and cased.
 """

@@ -1,13 +1,9 @@
-"""Draws noun phrases and clauses of the embedded corpus: which words, which determiners, which tense.
+"""Draws noun phrases and clauses of the embedded corpus: which words, which determiners, which tense."""
 
-Only random.Random.random() is used, whose sequence Python guarantees for a seed in every version.
-"""
-
-import random
-
-from . import german, lexicon, verbs, words
+from . import lexicon, verbs, words
 from .clauses import MODALS, Clause
-from .phrases import PRONOUN_OF, Name, Phrase, Pronoun, RelativePronoun
+from .draw import Draw
+from .phrases import PRONOUN_OF, Attribute, Name, Phrase, Pronoun, RelativePronoun
 
 HUMAN = ("person", "family")
 _ORDINARY_SUBJECTS = {"ich": 22, "er": 22, "sie": 20, "wir": 16, "sie+": 10, "Sie": 3, "du": 4}
@@ -16,55 +12,36 @@ _NUMBERS = words.pairs(lexicon.NUMBERS)
 _RENAMED_TOWNS = [tuple(line.split()) for line in lexicon.RENAMED_TOWNS.strip().split("\n")]
 
 
-class Draw:
-    """Random choices from one seed."""
-
-    def __init__(self, seed):
-        self._random = random.Random(seed).random
-
-    def chance(self, probability):
-        """True with this probability."""
-        return self._random() < probability
-
-    def uniform(self, items):
-        """One of the items, all alike."""
-        return items[int(self._random() * len(items))]
-
-    def weighted(self, weights):
-        """A key of a dict {key: weight}."""
-        left = self._random() * sum(weights.values())
-        for key, weight in weights.items():
-            left -= weight
-            if left < 0:
-                break
-        return key
-
-    def zipf(self, items, shift=2.0):
-        """An item with probability proportional to 1 / (rank + shift), the first has rank 1."""
-        return items[self.weighted({rank: 1 / (rank + 1 + shift) for rank in range(len(items))})]
-
-    def between(self, low, high):
-        """A whole number, both ends included."""
-        return low + int(self._random() * (high - low + 1))
-
-
 class Grammar(Draw):
     """Noun phrases and clauses from one seed."""
 
     def phrase(self, kinds, near=None, simple=False, names=True):
-        """A noun phrase of one of the kinds. near: the subject, whose possessive it may take; simple: no clause in it."""
+        """A noun phrase of one of the kinds. near: the subject, for a possessive; simple: without a relative clause."""
         if "town" in kinds:
             return self.town()
         if names and "person" in kinds and self.chance(0.28):
             return self.person_name()
         noun = self.noun(kinds)
-        phrase = Phrase(noun, "def", plural=bool(noun.plural) and self.chance(0.2))
+        phrase = Phrase(noun, "def", plural=bool(noun.plural) and self.chance(0.27))
         self._determine(phrase, near)
-        if self.chance(0.36):
+        if self.chance(0.25):
             self._describe(phrase)
-        if not simple and phrase.determiner in ("def", "indef") and not phrase.owner and self.chance(0.09):
-            phrase.relative = self.relative(phrase)
+        if not simple and phrase.determiner in ("def", "indef") and not phrase.owner:
+            self._extend(phrase)
         return phrase
+
+    def _extend(self, phrase):
+        choice = self.weighted({"relative": 12, "attribute": 12, "none": 76})
+        if choice == "relative":
+            phrase.relative = self.relative(phrase)
+        elif choice == "attribute":
+            kind = phrase.noun.kind
+            frames = [item for item in words.DEEDS if kind in item.complements[0].kinds]
+            if frames:
+                actor = self.person_name() if self.chance(0.4) else Phrase(self.noun(("person",)), "def")
+                timed = self.chance(0.35)
+                time = self.time("past") if timed else ()
+                phrase.attribute = Attribute(self.zipf(frames, shift=5), None if timed else actor, time)
 
     def noun(self, kinds):
         """A noun, often a compound."""
@@ -74,7 +51,7 @@ class Grammar(Draw):
             contents = words.contents_of(noun)
             return words.filled(*self.zipf(contents), noun) if self.chance(0.8) else noun
         modifiers = words.modifiers_of(noun)
-        if modifiers and self.chance(0.3):
+        if modifiers and self.chance(0.36):
             return words.compound(*self.zipf(modifiers), noun)
         return noun
 
@@ -86,12 +63,12 @@ class Grammar(Draw):
         if near is not None and near.possessives and self.chance(0.7 if family else 0.18):
             phrase.determiner, phrase.possessive = near.possessives, True
         elif family and self.chance(0.6):
-            phrase.determiner, phrase.possessive = self.uniform((("mein", "my"), ("unser", "our"), ("mein", "my"))), True
+            phrase.determiner, phrase.possessive = self.uniform((("mein", "my"), ("unser", "our"))), True
         elif phrase.plural:
             choice = self.weighted({"def": 40, "none": 30, "number": 18, "many": 12})
             phrase.determiner = self.zipf(_NUMBERS) if choice == "number" else choice
         else:
-            phrase.determiner = self.weighted({"def": 50, "indef": 36, "this": 6, "every": 2, "owned": 6})
+            phrase.determiner = self.weighted({"def": 44, "indef": 32, "this": 6, "every": 2, "owned": 20})
             if phrase.determiner == "owned":
                 phrase.determiner = "def"
                 self._own(phrase)
@@ -156,7 +133,7 @@ class Grammar(Draw):
         """A clause in a random verb; with a subject given, one that fits people; tense: present, past or future."""
         frame = frame or self.frame(lambda item: subject is None or "person" in item.subjects)
         subject = subject or self.subject(frame.subjects, simple)
-        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 46, "past": 44, "future": 10}))
+        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 32, "past": 58, "future": 10}))
         for item in frame.complements:
             if item.role == "@":
                 self._place(clause, item.kinds)
@@ -167,8 +144,8 @@ class Grammar(Draw):
 
     def _object(self, complement, subject, simple):
         near = None if complement.role == "W" else subject
-        if set(complement.kinds) & set(HUMAN) and self.chance(0.25):
-            return Pronoun(self.uniform([key for key in _OBJECTS if Pronoun(key).english(True) != subject.english(True)]))
+        if "person" in complement.kinds and self.chance(0.25):
+            return Pronoun(self.uniform([key for key in _OBJECTS if not _same(Pronoun(key), subject)]))
         return self.phrase(complement.kinds, near=near, simple=simple)
 
     def _place(self, clause, kinds=("place",)):
@@ -182,18 +159,18 @@ class Grammar(Draw):
     def _modify(self, clause, simple):
         people = self._is_human(clause.subject)
         stative = clause.frame.english in verbs.STATIVE
-        if people and not stative and clause.tense != "future" and self.chance(0.2):
+        if people and not stative and clause.tense != "future" and self.chance(0.27):
             clause.modal = self.zipf(MODALS[clause.tense], shift=3)
         elif people and not stative and clause.tense == "present" and self.chance(0.14):
             clause.gladly = self.chance(0.5)
             clause.tense = "present" if clause.gladly else "progressive"
         plain = not (clause.gladly or clause.tense == "progressive")
-        clause.negated = plain and self.chance(0.13)
+        clause.negated = plain and self.chance(0.18)
         if clause.negated:
             self._negate(clause)
         elif plain and clause.tense != "future" and not clause.modal and self.chance(0.1):
             clause.frequency = self.zipf(words.pairs(lexicon.FREQUENCIES))
-        if plain and not clause.frequency and self.chance(0.22 if simple else 0.45):
+        if plain and not clause.frequency and self.chance(0.3 if simple else 0.6):
             clause.time = self.time(clause.tense)
         if people and not clause.negated and plain and not stative:
             self._accompany(clause, simple)
@@ -208,7 +185,7 @@ class Grammar(Draw):
             clause.companion = self.phrase(HUMAN, near=clause.subject, simple=True)
         elif self.chance(0.07):
             clause.manner = self.zipf(words.pairs(lexicon.MANNERS))
-        if not simple and not clause.place and "P" not in clause.objects and "N" not in clause.objects and self.chance(0.16):
+        if not simple and not clause.place and not clause.objects.keys() & {"P", "N"} and self.chance(0.16):
             self._place(clause)
 
     @staticmethod
@@ -242,12 +219,6 @@ class Grammar(Draw):
         return clause
 
 
-def participle_of(frame):
-    """The German participle of a frame's verb, for the passive."""
-    return frame.verb.participle
-
-
-def is_transitive(frame):
-    """True for a verb of people with an accusative object alone and the auxiliary haben."""
-    roles = [item.role for item in frame.complements]
-    return roles == ["A"] and "person" in frame.subjects and frame.verb is not german.verb("haben")
+def _same(pronoun, subject):
+    """True for I and me or us, he and him, ...: no pronoun object may mean its subject."""
+    return pronoun.person == subject.person < 3 or pronoun.english(True) == subject.english(True)

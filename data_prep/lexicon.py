@@ -430,10 +430,8 @@ Idee f Ideen idea
 Zukunft f - future
 Problem n Probleme problem
 Wetter n - weather
-Politik f - politics
 Vorschlag m Vorschläge proposal
 Urlaub m Urlaube vacation
-Kindheit f - childhood
 Antwort f Antworten answer
 Traum m Träume dream
 
@@ -846,18 +844,26 @@ Wäsche laundry Korb
 """
 
 # first names, surnames and towns that stay as they are; towns with an English name
-MEN = "Peter Thomas Martin Stefan Paul Karl Otto Jan Felix Lukas Erik Anton Emil Oskar Georg Konrad Ludwig Bruno Kurt " \
-    "Rolf Dieter Gerhard Helmut Wolfgang Detlef Egon Volker Torsten Ulrich Rainer Armin Bodo Falk Gernot"
-WOMEN = "Anna Maria Julia Laura Sabine Monika Eva Lena Clara Petra Helga Ingrid Renate Gisela Birgit Katrin Silke Heike " \
-    "Ursula Marlene Frieda Paula Greta Elke Anke Dorothea Edeltraud Gudrun Hannelore Roswitha Sieglinde Uta Wiebke"
-SURNAMES = "Müller Schmidt Schneider Fischer Weber Meyer Wagner Becker Schulz Hoffmann Koch Bauer Richter Klein Wolf " \
-    "Neumann Schwarz Braun Zimmermann Krüger Hartmann Lange Krause Lehmann Köhler Maier Walter König Huber Peters " \
-    "Vogel Keller Frank Berger Winkler Roth Beck Lorenz Baumann Albrecht Schuster Simon Böhm Winter Kraus Schumacher " \
-    "Krämer Vogt Stein Jäger Otto Sommer Seidel Brandt Haas Schreiber Graf Dietrich Ziegler Kuhn Kühn Pohl Engel Horn " \
-    "Busch Bergmann Voigt Sauer Arnold Wolff Pfeiffer"
-TOWNS = "Berlin Hamburg Frankfurt Leipzig Dresden Bremen Bonn Stuttgart Dortmund Essen Kiel Rostock Freiburg Heidelberg " \
-    "Potsdam Weimar Erfurt Jena Ulm Trier Kassel Mainz Salzburg Graz Linz Innsbruck Bern Basel Aachen Bamberg Marburg " \
-    "Madrid London Paris Oslo"
+MEN = """
+Peter Thomas Martin Stefan Paul Karl Otto Jan Felix Lukas Erik Anton Emil Oskar Georg Konrad Ludwig Bruno Kurt Rolf
+Dieter Gerhard Helmut Wolfgang Detlef Egon Volker Torsten Ulrich Rainer Armin Bodo Falk Gernot
+"""
+WOMEN = """
+Anna Maria Julia Laura Sabine Monika Eva Lena Clara Petra Helga Ingrid Renate Gisela Birgit Katrin Silke Heike
+Ursula Marlene Frieda Paula Greta Elke Anke Dorothea Edeltraud Gudrun Hannelore Roswitha Sieglinde Uta Wiebke
+"""
+SURNAMES = """
+Müller Schmidt Schneider Fischer Weber Meyer Wagner Becker Schulz Hoffmann Koch Bauer Richter Klein Wolf Neumann
+Schwarz Braun Zimmermann Krüger Hartmann Lange Krause Lehmann Köhler Maier Walter König Huber Peters Vogel Keller
+Frank Berger Winkler Roth Beck Lorenz Baumann Albrecht Schuster Simon Böhm Winter Kraus Schumacher Krämer Vogt Stein
+Jäger Otto Sommer Seidel Brandt Haas Schreiber Graf Dietrich Ziegler Kuhn Kühn Pohl Engel Horn Busch Bergmann Voigt
+Sauer Arnold Wolff Pfeiffer
+"""
+TOWNS = """
+Berlin Hamburg Frankfurt Leipzig Dresden Bremen Bonn Stuttgart Dortmund Essen Kiel Rostock Freiburg Heidelberg
+Potsdam Weimar Erfurt Jena Ulm Trier Kassel Mainz Salzburg Graz Linz Innsbruck Bern Basel Aachen Bamberg Marburg
+Madrid London Paris Oslo
+"""
 RENAMED_TOWNS = """
 München Munich
 Wien Vienna
@@ -882,9 +888,13 @@ Neapel Naples
 Straßburg Strasbourg
 """
 # the long tail of surnames and villages: first and last parts, put together at random and copied in translation
-NAME_STARTS = "Birken Buchen Linden Stein Hohen Wiesen Reichen Alten Neuen Eber Wolfs Rosen Blanken Lauter Eichen Kalten " \
-    "Langen Breiten Schönen Grün Wald Ahorn Falken Greifen Hirsch Karls Ludwigs Ober Unter Mittel Tannen Weiden"
-NAME_ENDS = "bach berg dorf feld hausen heim hof stein tal au brunn hagen rode stedt wald walde furt kirchen born egg"
+NAME_STARTS = """
+Birken Buchen Linden Stein Hohen Wiesen Reichen Alten Neuen Eber Wolfs Rosen Blanken Lauter Eichen Kalten Langen
+Breiten Schönen Grün Wald Ahorn Falken Greifen Hirsch Karls Ludwigs Ober Unter Mittel Tannen Weiden
+"""
+NAME_ENDS = """
+bach berg dorf feld hausen heim hof stein tal au brunn hagen rode stedt wald walde furt kirchen born egg
+"""
 
 # German|English, by the tense they go with; "#" is a number word, "@" a year
 TIMES = {

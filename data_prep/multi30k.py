@@ -31,8 +31,10 @@ class Corpus:
 
     def __init__(self, languages, options):
         if options.raw_dir is None:
-            raise UserError("--raw-dir: missing: give the folder with train, val and test_2016_flickr "
-                            f".{languages[0]} and .{languages[1]} (.gz or plain; from multi30k/dataset, data/task1/raw)")
+            raise UserError(
+                "--raw-dir: missing: give the folder with train, val and test_2016_flickr "
+                f".{languages[0]} and .{languages[1]} (.gz or plain; multi30k/dataset has them in data/task1/raw)"
+            )
         folder = Path(options.raw_dir)
         self._paths = {split: [_find(folder, f"{_FILES[split]}.{code}") for code in languages] for split in SPLITS}
 

@@ -32,7 +32,7 @@ class Pronoun:
     """A personal or question pronoun; "sie+" is they, "er/it" and "sie/it" stand for things."""
 
     gender = None
-    is_pronoun = True
+    is_pronoun, indefinite = True, False
 
     def __init__(self, key):
         forms, self.person, self.plural, own = _PRONOUNS[key]
@@ -52,7 +52,7 @@ class Pronoun:
 class RelativePronoun:
     """der, den, dem, ... and who, whom, that, for a Phrase that goes before."""
 
-    is_pronoun = True
+    is_pronoun, indefinite = True, False
     person = 3
     possessives = None
 
@@ -75,7 +75,7 @@ class Name:
     text: str
     translation: str
     gender: str = "n"
-    person, plural, is_pronoun = 3, False, False
+    person, plural, is_pronoun, indefinite = 3, False, False, False
 
     @property
     def possessives(self):
@@ -98,7 +98,7 @@ class Phrase:
 
     determiner: def, indef, none, this, every, no, many, or a (German, English) pair: a number, or with possessive=True
     the stem and the word of a possessive. owner: a Name before the noun or a definite Phrase behind it (Annas Buch, das
-    Buch des Lehrers). relative: a Clause (clauses.py) about it.
+    Buch des Lehrers). relative: a Clause (clauses.py) about it. attribute: an Attribute.
     """
 
     noun: object
@@ -108,6 +108,7 @@ class Phrase:
     possessive: bool = False
     owner: object = None
     relative: object = None
+    attribute: object = None
     person, is_pronoun = 3, False
 
     @property
@@ -116,18 +117,25 @@ class Phrase:
         return "p" if self.plural else self.noun.gender
 
     @property
+    def indefinite(self):
+        """True where nicht stands before the object."""
+        number = isinstance(self.determiner, tuple) and not self.possessive
+        return number or self.determiner in ("indef", "none", "no", "many")
+
+    @property
     def possessives(self):
         """sein his, ihr her, ihr their; None where English could not know."""
         if self.plural:
             return ("ihr", "their")
         if not is_human(self.noun):
             return ("ihr" if self.noun.gender == "f" else "sein", "its")
-        return {"m": ("sein", "his"), "f": ("ihr", "her")}.get(self.noun.gender)  # none for Kind and Mädchen: its, his or her?
+        return {"m": ("sein", "his"), "f": ("ihr", "her")}.get(self.noun.gender)  # none for das Kind: its, his, her?
 
     def german(self, case):
         """All words, with commas round the relative clause."""
         determiner, endings = self._german_determiner(case)
-        words = [german.adjective(item.stem, endings, self.gender, case) for item in self.adjectives]
+        words = self.attribute.german(endings, self.gender, case) if self.attribute else []
+        words += [german.adjective(item.stem, endings, self.gender, case) for item in self.adjectives]
         words = [*determiner, *words, german.noun(self.noun, case, self.plural)]
         if isinstance(self.owner, Phrase):
             words += self.owner.german("gen")
@@ -163,6 +171,8 @@ class Phrase:
         words.append(self.noun.english_plural if self.plural else self.noun.english)
         words = " ".join(words).split()
         words = [*self._english_determiner(words), *words]
+        if self.attribute:
+            words += self.attribute.english()
         if self.relative:
             words += self.relative.english_relative()
         return words
@@ -185,3 +195,22 @@ class Phrase:
         if self.determiner == "none" or self.plural:
             return []
         return [english.article(following[0])]
+
+
+@dataclass
+class Attribute:
+    """A participle with its actor or its time: der vom Lehrer gelesene Brief, the letter read by the teacher."""
+
+    frame: object
+    actor: object
+    time: tuple
+
+    def german(self, endings, gender, case):
+        """The words before the noun."""
+        first = german.with_preposition("von", self.actor.german("dat")) if self.actor else self.time[0].split()
+        return [*first, german.adjective(self.frame.verb.participle, endings, gender, case)]
+
+    def english(self):
+        """The words behind the noun."""
+        last = ["by", *self.actor.english(False)] if self.actor else self.time[1].split()
+        return [english.participle(self.frame.english), *self.frame.particle.split(), *last]

@@ -18,7 +18,6 @@ from ..errors import UserError
 from ..files import sha256, write_aside
 from .steps import STEPS, files_of
 
-
 UNFINISHED, FINISHED = ".manifest.json", "manifest.json"
 
 
@@ -91,7 +90,8 @@ def _load(out, parameters):
         key = next(key for key in parameters if found[key] != parameters[key])
         there, asked = (json.dumps(values[key], ensure_ascii=False) for values in (found, parameters))
         raise UserError(
-            f"{out}: made with other parameters ({key}: {there} there, {asked} asked for): delete it or choose another --out"
+            f"{out}: made with other parameters ({key}: {there} there, {asked} asked for): "
+            "delete it or choose another --out"
         )
     if not started or (path.name == UNFINISHED and versions != tools()):
         return fresh  # the steps of two versions must not mix

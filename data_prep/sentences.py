@@ -4,28 +4,24 @@ Main clauses, questions, subordinate, dass, ob and relative clauses, infinitives
 comparison, passive, there is, prices, and two clauses joined; the weights below say how often.
 """
 
-from . import english, german, lexicon, verbs, words
-from .clauses import Description, sentence
-from .grammar import HUMAN, Grammar, is_transitive
+from . import german, lexicon, verbs, words
+from .clauses import Clause
+from .grammar import HUMAN
 from .phrases import Phrase, Pronoun
+from .statements import Statements
 
-_SUBJUNCTIONS = {
-    "present": [("weil", "because"), ("wenn", "when"), ("obwohl", "although"), ("bevor", "before"), ("während", "while")],
-    "past": [("weil", "because"), ("als", "when"), ("obwohl", "although"), ("bevor", "before"), ("während", "while")],
-}
+_SUBJUNCTIONS = words.pairs(verbs.SUBJUNCTIONS)
 _ASKED = [("wann", "when"), ("warum", "why"), ("wo", "where"), ("wie oft", "how often")]
-_THINGS = ("thing", "clothing", "vehicle", "device", "instrument", "building")
-_COMPARATIVES = [line.split() for line in lexicon.COMPARATIVES.strip().split("\n")]
 
 
-class Sentences(Grammar):
+class Sentences(Statements):
     """Iterate to get pairs of sentences."""
 
     def __iter__(self):
         patterns = {
-            self.plain: 33, self.yes_or_no: 5, self.question_word: 6, self.who_or_what: 4, self.subordinate: 12,
-            self.that: 7, self.whether: 3, self.infinitive: 5, self.purpose: 4, self.request: 3, self.description: 7,
-            self.comparison: 3, self.passive: 5, self.there_is: 3, self.price: 1, self.joined: 5,
+            self.plain: 33, self.yes_or_no: 4, self.question_word: 4, self.who_or_what: 1, self.subordinate: 14,
+            self.that: 8, self.whether: 6, self.infinitive: 11, self.purpose: 7, self.request: 1, self.description: 1,
+            self.comparison: 1, self.passive: 6, self.there_is: 6, self.price: 1, self.joined: 2,
         }  # fmt: skip
         while True:
             german_words, english_words, end = self.weighted(patterns)()
@@ -34,9 +30,9 @@ class Sentences(Grammar):
     def plain(self):
         """One main clause; time, a comment or the object may stand first."""
         clause = self.clause()
-        if not clause.comment and clause.tense != "progressive" and self.chance(0.1):
+        if not clause.comment and clause.tense != "progressive" and self.chance(0.16):
             clause.comment = self.zipf(words.pairs(lexicon.COMMENTS))
-        if clause.comment and self.chance(0.6):
+        if clause.comment and self.chance(0.4):
             clause.front = "comment"
         elif clause.time and not clause.comment and self.chance(0.45):
             clause.front = "time"
@@ -84,21 +80,27 @@ class Sentences(Grammar):
         if subject is None or self._is_human(first.subject):
             return self.clause(subject, tense, simple=True)
         kind = first.subject.noun.kind
-        return self._described(subject, kind) if words.adjectives_for(kind) else self.clause(None, tense, simple=True)
+        return self.described(subject, kind) if words.adjectives_for(kind) else self.clause(None, tense, simple=True)
 
     def subordinate(self):
         """Main and subordinate clause, in either order."""
         tense = self.uniform(("present", "past"))
-        german_word, english_word = self.zipf(_SUBJUNCTIONS[tense])
+        german_word, english_word = self.zipf(_SUBJUNCTIONS)
+        german_word = "als" if (german_word, tense) == ("wenn", "past") else german_word
         first = self.clause(tense=tense, simple=True)
         if self.chance(0.6):
             second = self._partner(first, tense)
+            if german_word in ("bevor", "während") and isinstance(second, Clause):
+                _affirm(second)
             return (
                 [*first.german_main(), ",", german_word, *second.german_subordinate()],
                 [*first.english_main(), english_word, *second.english_subordinate()],
                 ".",
             )
-        second = self.clause(self.referring(first.subject) if self._is_human(first.subject) else None, tense, simple=True)
+        subject = self.referring(first.subject) if self._is_human(first.subject) else None
+        second = self.clause(subject, tense, simple=True)
+        if german_word in ("bevor", "während"):
+            _affirm(first)
         return (
             [german_word, *first.german_subordinate(), ",", *second.german_after()],
             [english_word, *first.english_subordinate(), ",", *second.english_main()],
@@ -117,7 +119,7 @@ class Sentences(Grammar):
     def that(self):
         """A dass clause."""
         first = self._with_verb(verbs.WITH_DASS)
-        second = self._described() if self.chance(0.3) else self.clause(simple=True)
+        second = self.described() if self.chance(0.12) else self.clause(simple=True)
         return (
             [*first.german_main(), ",", "dass", *second.german_subordinate()],
             [*first.english_main(), "that", *second.english_subordinate()],
@@ -141,10 +143,7 @@ class Sentences(Grammar):
         clause = self.clause(subject, "present", simple=True, frame=frame)
         clause.tense, clause.modal, clause.gladly, clause.frequency = "present", "", False, ()
         clause.time, clause.manner = (), ()
-        if clause.negated:
-            clause.negated = False
-            if "A" in clause.objects and getattr(clause.objects["A"], "determiner", "") == "no":
-                clause.objects["A"].determiner = "indef" if clause.objects["A"].noun.plural else "none"
+        _affirm(clause)
         return clause
 
     def infinitive(self):
@@ -172,97 +171,6 @@ class Sentences(Grammar):
         deed = self._deed(Pronoun("Sie"))
         return ["bitte", *deed.german_after()], ["please", *deed.english_to()[1:]], "."
 
-    def _described(self, subject=None, kind=None):
-        """To be and an adjective, now or then, perhaps with not, very or too."""
-        kind = kind or self.uniform(("person", *_THINGS, "animal", "task", "idea", "text", "place", "event"))
-        subject = subject or self.phrase((kind,), simple=True)
-        item = self.zipf(words.adjectives_for(kind), shift=4)
-        tense = self.weighted({"present": 70, "past": 30})
-        degree = self.uniform((("sehr", "very"), ("zu", "too"), ("nicht", "not"), ("", ""), ("", ""), ("", "")))
-        finite = german.finite("sein", tense, subject.person, subject.plural)
-        verb = english.be(tense, subject.person, subject.plural)
-        return Description(
-            subject, (finite, [*degree[0].split(), item.german], []), ([verb], [*degree[1].split(), *item.english.split()])
-        )
-
-    def description(self):
-        """A sentence of to be and an adjective, or the age of a person."""
-        if self.chance(0.15):
-            person = self.phrase(HUMAN, simple=True)
-            number, be = self.zipf(words.pairs(lexicon.NUMBERS)), english.be("present", 3, person.plural)
-            finite = german.finite("sein", "present", 3, person.plural)
-            aged = Description(person, (finite, [number[0], "Jahre", "alt"], []), ([be], [number[1], "years", "old"]))
-            return aged.german_main(), aged.english_main(), "."
-        first = self._described()
-        if self.chance(0.5):
-            subject = self.referring(first.subject)
-            if subject is not None:
-                second = self._described(subject, getattr(getattr(first.subject, "noun", None), "kind", "person"))
-                return (
-                    [*first.german_main(), ",", "aber", *second.german_main()],
-                    [*first.english_main(), ",", "but", *second.english_main()],
-                    ".",
-                )
-        return first.german_main(), first.english_main(), "."
-
-    def comparison(self):
-        """Something is more than something else."""
-        word = self.zipf(_COMPARATIVES)
-        kind = self.uniform(word[3:]) if word[3] != "human" else self.uniform(HUMAN)
-        kind = "person" if kind == "human" else kind
-        one, other = self.phrase((kind,), simple=True), self.phrase((kind,), simple=True)
-        finite, be = german.finite("sein", "present", 3, one.plural), english.be("present", 3, one.plural)
-        better = word[2].replace("_", " ").split()
-        clause = Description(
-            one, (finite, [word[1], "als", *other.german("nom")], []), ([be], [*better, "than", *other.english(False)])
-        )
-        return clause.german_main(), clause.english_main(), "."
-
-    def passive(self):
-        """Something was done, at times by someone."""
-        frame = self.frame(lambda item: is_transitive(item) and item.english not in verbs.STATIVE)
-        thing = self.phrase(frame.complement("A").kinds, simple=True)
-        actor = self.phrase(HUMAN, simple=True) if self.chance(0.35) else None
-        time = self.time("past") if self.chance(0.5) else ()
-        clause = Description(
-            thing,
-            (
-                german.finite("werden", "past", 3, thing.plural),
-                german.with_preposition("von", actor.german("dat")) if actor else [],
-                [frame.verb.participle],
-            ),
-            (
-                [english.be("past", 3, thing.plural), english.participle(frame.english), *frame.particle.split()],
-                ["by", *actor.english(False)] if actor else [],
-            ),
-            time,
-            time_first=bool(time) and self.chance(0.4),
-        )
-        return clause.german_main(), clause.english_main(), "."
-
-    def there_is(self):
-        """es gibt, with the place first."""
-        place = self.phrase(("place", "building"), simple=True)
-        thing = self.phrase(("plant", "animal", "thing", "building", "person"), simple=True, names=False)
-        if place.determiner in ("none", "every"):
-            place.determiner = "def"
-        if not thing.possessive and not isinstance(thing.determiner, tuple):
-            thing.owner, thing.determiner = None, "many" if thing.plural else "indef"
-        where = german.with_preposition(place.noun.location[0], place.german("dat"))
-        be = english.be("present", 3, thing.plural)
-        return (
-            [*where, "gibt", "es", *thing.german("acc")],
-            ["there", be, *thing.english(False), place.noun.location[1], *place.english(False)],
-            ".",
-        )
-
-    def price(self):
-        """Something costs so many euros."""
-        thing, amount = self.phrase(("thing", "clothing", "vehicle", "device"), simple=True), str(self.between(2, 950))
-        verb = ("kosten", "cost") if thing.plural else ("kostet", "costs")
-        clause = Description(thing, (verb[0], [amount, "Euro"], []), ([verb[1]], [amount, "euros"]))
-        return clause.german_main(), clause.english_main(), "."
-
     def joined(self):
         """Two main clauses."""
         tense = self.uniform(("present", "past"))
@@ -274,3 +182,24 @@ class Sentences(Grammar):
             [*first.english_main(), *word[1].split(), *second.english_main()],
             ".",
         )
+
+
+def _affirm(clause):
+    """Take the negation out: before something did not happen would mean nothing."""
+    clause.negated = False
+    phrase = clause.objects.get("A")
+    if isinstance(phrase, Phrase) and phrase.determiner == "no":
+        phrase.determiner = "indef" if phrase.noun.plural else "none"
+
+
+def sentence(words, end):
+    """Words to text: capital first, commas joined to the word before, none doubled or at the end."""
+    kept = []
+    for word in words:
+        if word == "," and (not kept or kept[-1] == ","):
+            continue
+        kept.append(word)
+    if kept[-1] == ",":
+        kept.pop()
+    text = " ".join(kept).replace(" ,", ",") + end
+    return text[0].upper() + text[1:]

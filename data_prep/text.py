@@ -29,7 +29,7 @@ def read_lines(path):
     number = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
-            for number, line in enumerate(stream, 1):  # noqa: B007  (a binary stream ends lines at b"\n" only)
+            for number, line in enumerate(stream, 1):
                 yield _decode(line.removesuffix(b"\n"), path, number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         reason = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
@@ -43,7 +43,7 @@ def read_lines(path):
 def _decode(line, path, number):
     where = f"{path}:{number}"
     if line.endswith(b"\r"):
-        raise UserError(f"{where}: \\r at the line's end: a Windows file? convert it with sed -i 's/\\r$//' {path.name}")
+        raise UserError(f"{where}: \\r ends the line, as on Windows: convert it with sed -i 's/\\r$//' {path.name}")
     for byte, name in ((b"\r", "\\r"), (b"\0", "NUL")):
         if byte in line:
             raise UserError(f"{where}: {name} inside the line, at its byte {line.index(byte)}: cut it or put a space")
@@ -64,7 +64,7 @@ def read_pairs(source, target):
         if None not in pair:
             yield pair
     if counts[0] != counts[1]:
-        raise UserError(f"{source}: {counts[0]} lines, but {target} has {counts[1]}: the two sides must be line-aligned")
+        raise UserError(f"{source}: {counts[0]} lines, but {target} has {counts[1]}: the sides must be line-aligned")
 
 
 def is_empty(line):

@@ -75,6 +75,7 @@ schießen - geschossen
 zerreißen - zerrissen
 mögen mag gemocht
 wissen weiß gewusst
+beschließen - beschlossen
 ab|reisen - - s
 um|ziehen - gezogen s
 aus|ziehen.s - gezogen s
@@ -286,14 +287,11 @@ ab|sagen; cancel; human; A:event
 verschieben; postpone; human; A:event
 """
 
-# verbs with a clause with zu: German, English, tense they sound right in
-WITH_ZU = "versuchen try present past|hoffen hope present|vergessen forget past|beschließen decide past|" \
-    "planen plan present past|versprechen promise past"
+# verbs with a clause with zu
+WITH_ZU = "versuchen try|hoffen hope|vergessen forget|beschließen decide|planen plan|versprechen promise"
 # verbs with a dass clause
 WITH_DASS = "glauben think|wissen know|hoffen hope|sagen say|hören hear|vermuten suspect|behaupten claim"
-# verbs with a clause with ob
-WITH_OB = "fragen ask|wissen know"
-SUBJUNCTIONS = "weil because|wenn when|obwohl although|bevor before|damit so_that|während while"
+SUBJUNCTIONS = "weil because|wenn when|obwohl although|bevor before|während while"
 
 # English base, past, participle
 ENGLISH_IRREGULAR = """
@@ -361,4 +359,7 @@ say said said
 """
 
 # English verbs for states: no progressive, no "would like to", no manner
-STATIVE = frozenset("like have know need belong understand believe trust lie stand sit see hear find get lose work".split())
+STATIVE = (
+    "like", "have", "know", "need", "belong", "understand", "believe", "trust", "lie", "stand", "sit", "see", "hear",
+    "find", "get", "lose", "work",
+)  # fmt: skip

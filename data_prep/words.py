@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from . import english, german, lexicon, verbs
 
+
 @dataclass(frozen=True)
 class Noun:
     """A noun of one sense (kind); plural is "" for mass nouns; location: (German, English) preposition for "there"."""
@@ -106,6 +107,12 @@ def _complement(text):
 NOUNS = _read_nouns()
 ADJECTIVES = tuple(_read_adjectives())
 FRAMES = tuple(_read_frames())
+# what people do to something, with no other complement: these have a passive
+DEEDS = tuple(
+    frame for frame in FRAMES
+    if [item.role for item in frame.complements] == ["A"]
+    and "person" in frame.subjects and frame.english not in verbs.STATIVE
+)  # fmt: skip
 
 
 def pairs(table):

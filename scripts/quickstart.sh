@@ -96,6 +96,7 @@ matches "$device" 'cpu|cuda|auto' --device 'cpu, cuda or auto'
 for criterion in "${criterions[@]}"; do matches "$criterion" '[a-z][a-z0-9_]*' --criterion 'the name of a criterion'; done
 
 # --- recipes: the same for every criterion ---
+subwords=()
 case $corpus in
 embedded)
     recipe=(--arch transformer --encoder-layers 3 --decoder-layers 3
@@ -104,6 +105,8 @@ embedded)
         --lr 0.005 --warmup-updates $((max_update / 5)) --max-tokens 2048 --save-interval-updates 200)
     ;;
 multi30k)
+    # 4,000 merges in place of the corpus recipe's 10,000: a smaller vocabulary halves the time of an update
+    subwords=(--bpe-operations 4000)
     recipe=(--arch transformer --encoder-layers 4 --decoder-layers 4
         --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256
         --encoder-attention-heads 4 --decoder-attention-heads 4 --dropout 0.3
@@ -128,7 +131,7 @@ run bash scripts/install.sh "$venv"
 PATH=$(absolute "$venv")/bin:$PATH
 run python -m labo_fairseq.recipe check --device "$device" "${criterions[@]}"
 run labo prepare "$corpus" --source "$source" --target "$target" --out "$out/data/$pair" \
-    ${raw_dir:+--raw-dir "$raw_dir"} >&2
+    ${raw_dir:+--raw-dir "$raw_dir"} ${subwords[@]+"${subwords[@]}"} >&2
 
 # --- train and translate ---
 runs=()

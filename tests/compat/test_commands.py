@@ -5,6 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def output_of(done):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -27,6 +29,7 @@ def test_resume_of_two_processes(run_two, trained_by_two, train_args, tmp_path):
     assert_resumed(output_of(done), 6)
 
 
+@pytest.mark.slow
 def test_start_from_a_checkpoint_with_everything_reset(run_cli, trained, train_args, tmp_path):
     reset = [f"--reset-{what}" for what in ("optimizer", "lr-scheduler", "meters", "dataloader")]
     restore = ["--restore-file", trained / "checkpoint_best.pt"]
@@ -72,6 +75,7 @@ def test_score(run_cli, tiny_text):
     assert output_of(run_cli("fairseq-score", *same, "--sentence-bleu")).count("BLEU4 = 100.00") == 12
 
 
+@pytest.mark.slow
 def test_language_model(run_cli, tiny_text, tmp_path):
     splits = [word for split in ("train", "valid") for word in (f"--{split}pref", tiny_text / f"{split}.en")]
     output_of(run_cli("fairseq-preprocess", "--only-source", *splits, "--destdir", tmp_path / "bin"))

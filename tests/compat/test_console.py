@@ -52,6 +52,7 @@ def test_hydra_train(run_cli, tiny_bin, failing, tmp_path):
     assert_one_line(done, "fairseq-hydra-train")
 
 
+@pytest.mark.slow
 def test_a_process_that_fairseq_starts_for_a_gpu(run_cli, train_args, failing, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,6 +1,7 @@
 """Each mend is needed: without it the failure that its docstring tells is there; and it steps aside where it is not.
 
-test_commands.py shows the same commands at work with all mends.
+test_commands.py shows the same commands at work with all mends. Whether each is still needed matters after an upgrade,
+so those tests are slow ones.
 """
 
 import importlib.util
@@ -38,6 +39,7 @@ def test_every_mend_tells_its_failure():
         assert mend.__doc__.startswith("F"), mend
 
 
+@pytest.mark.slow
 def test_f1_without_hashable_dataclasses(run_without):
     assert_fails(run_without("hashable_dataclasses", "fairseq-train", "--help"), "mutable default")
 
@@ -46,23 +48,27 @@ def test_f1_with_the_bridge_off(run_cli):
     assert_fails(run_cli("fairseq-train", "--help", env={"LABO_FAIRSEQ_COMPAT": "0"}), "mutable default")
 
 
+@pytest.mark.slow
 def test_f2_without_allow_checkpoint_globals(run_without, tiny_bin, trained):
     args = [tiny_bin, "--path", trained / "checkpoint_best.pt", "--cpu"]
     done = run_without("allow_checkpoint_globals", "fairseq-generate", *args)
     assert_fails(done, "contains code (GLOBAL argparse.Namespace)")
 
 
+@pytest.mark.slow
 def test_f3_without_disable_encoder_fast_path(run_without, tiny_bin, trained):
     args = [tiny_bin, "--path", trained / "checkpoint_best.pt", "--batch-size", 12, "--cpu"]
     assert_fails(run_without("disable_encoder_fast_path", "fairseq-generate", *args), "Mask Type should be defined")
 
 
+@pytest.mark.slow
 def test_f4_without_allow_broadcast_globals(run_two, trained_by_two, train_args, tmp_path):
     folder = shutil.copytree(trained_by_two, tmp_path / "run")
     done = run_two(SCRIPT, "allow_broadcast_globals", "fairseq-train", *train_args(folder, 6))
     assert_fails(done, "GLOBAL omegaconf.dictconfig.DictConfig")
 
 
+@pytest.mark.slow
 def test_f5_and_f6_without_their_mends(run_without, tiny_text):
     same = ["--sys", tiny_text / "test.en", "--ref", tiny_text / "test.en"]
     done = run_without("pass_lists_to_sacrebleu", "fairseq-score", *same, "--sacrebleu")
@@ -71,6 +77,7 @@ def test_f5_and_f6_without_their_mends(run_without, tiny_text):
     assert_fails(done, "takes 2 positional arguments but 4 were given")
 
 
+@pytest.mark.slow
 def test_f7_without_let_bf16_run_without_tpu(run_without, train_args, tmp_path):
     done = run_without("let_bf16_run_without_tpu", "fairseq-train", *train_args(tmp_path, 1, "--bf16"))
     assert_fails(done, "'NoneType' object has no attribute 'xla_device'")

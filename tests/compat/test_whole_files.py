@@ -113,6 +113,7 @@ def test_training_on_a_full_disk_ends_with_one_line(train_args, tmp_path):
     assert "Traceback" not in done.stderr and not list((tmp_path / "run").iterdir())
 
 
+@pytest.mark.slow
 def test_f16_without_save_whole_files(train_args, tmp_path):
     command = [sys.executable, SCRIPT, "save_whole_files", "fairseq-train"]
     done = train_on_a_full_disk(command, train_args(tmp_path / "run", 1))
