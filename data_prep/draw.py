@@ -3,6 +3,9 @@
 Only random.Random.random() is used, whose sequence Python guarantees for a seed in every version.
 """
 
+import bisect
+import functools
+import itertools
 import random
 
 
@@ -31,8 +34,14 @@ class Draw:
 
     def zipf(self, items, shift=2.0):
         """An item with probability proportional to 1 / (rank + shift), the first has rank 1."""
-        return items[self.weighted({rank: 1 / (rank + 1 + shift) for rank in range(len(items))})]
+        sums = _zipf_sums(len(items), shift)
+        return items[min(bisect.bisect(sums, self._random() * sums[-1]), len(items) - 1)]
 
     def between(self, low, high):
         """A whole number, both ends included."""
         return low + int(self._random() * (high - low + 1))
+
+
+@functools.cache
+def _zipf_sums(count, shift):
+    return list(itertools.accumulate(1 / (rank + shift) for rank in range(1, count + 1)))

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import cache
 
 from . import english, german, lexicon, verbs
 
@@ -115,9 +116,10 @@ DEEDS = tuple(
 )  # fmt: skip
 
 
+@cache
 def pairs(table):
     """A table "German English|German English" as tuples; _ stands for a space in English."""
-    return [tuple(word.replace("_", " ") for word in entry.split(" ")) for entry in table.split("|")]
+    return tuple(tuple(word.replace("_", " ") for word in entry.split(" ")) for entry in table.split("|"))
 
 
 def compound(modifier, translation, head):
@@ -140,6 +142,7 @@ def filled(contents, translation, container):
     )
 
 
+@cache
 def modifiers_of(noun):
     """The (German, English) first parts that may stand before a noun, most frequent first."""
     found = []
@@ -150,12 +153,14 @@ def modifiers_of(noun):
     return found
 
 
+@cache
 def contents_of(noun):
     """The (German, English) contents that a container noun may have."""
     rows = (line.split() for line in _lines(lexicon.CONTENTS))
     return [(word, translation) for word, translation, *heads in rows if noun.german in heads]
 
 
+@cache
 def adjectives_for(kind):
     """The adjectives that go with a kind of noun, most frequent first."""
     return [adjective for adjective in ADJECTIVES if kind in adjective.kinds]

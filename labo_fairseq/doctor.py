@@ -95,7 +95,7 @@ def package_rows():
     for requirement in requirements:
         if "extra ==" not in requirement:
             name, wanted = re.match(r"([\w.-]+)\s*(.*)", requirement).groups()
-            yield _package_row(name, wanted, INSTALL)
+            yield _package_row(name, wanted, f"pip install -c constraints.txt '{name}{wanted}'")
 
 
 def _package_row(name, wanted, to_do):

@@ -102,7 +102,7 @@ embedded)
     recipe=(--arch transformer --encoder-layers 3 --decoder-layers 3
         --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256
         --encoder-attention-heads 4 --decoder-attention-heads 4 --dropout 0.1
-        --lr 0.005 --warmup-updates $((max_update / 5)) --max-tokens 2048 --save-interval-updates 200)
+        --lr 0.005 --warmup-updates $(((max_update + 4) / 5)) --max-tokens 1024 --save-interval-updates 200)
     ;;
 multi30k)
     # 4,000 merges in place of the corpus recipe's 10,000: a smaller vocabulary halves the time of an update

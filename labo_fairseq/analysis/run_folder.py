@@ -5,8 +5,8 @@
   RUN/generate-test.txt  output of fairseq-generate on the test set, there only when it is whole
   RUN/data               one line: the folder that `labo prepare` wrote, absolute or relative to RUN
 
-The references are DATA/raw/test.TARGET (detokenized, cased) and DATA/tok/test.TARGET (tokenized); TARGET and whether
-the corpus is lower-cased or synthetic come from DATA/manifest.json.
+The references are DATA/raw/test.TARGET (detokenized, cased) and DATA/tok/test.TARGET (tokenized). DATA/manifest.json
+has the keys "target", "synthetic" and "lowercased" (the model sees lower-cased text, so both sides are scored so).
 """
 
 import json
@@ -124,14 +124,12 @@ def _add_scores(run, folder):
     if data is None:
         raise UserError("not scored: no file `data` that names the prepared corpus")
     system = score.read_system(run.name, str(log))
-    run.bleu = _score(score.score_system, system, data / "raw", manifest)
-    run.tokenized_bleu = _score(score.score_tokenized, system, data / "tok", manifest)
-
-
-def _score(function, system, folder, manifest):
-    reference = folder / f"test.{manifest['target']}"
-    references = split_lines(read_text(reference))
-    return function(system, references, str(reference), lowercase=bool(manifest.get("lowercased")))[0]
+    raw, tok = (data / kind / f"test.{manifest['target']}" for kind in ("raw", "tok"))
+    references, tokens = split_lines(read_text(raw)), split_lines(read_text(tok))
+    # a model of lower-cased text cannot be scored cased; a manifest without the key leaves it to the tokens
+    lowercase = manifest.get("lowercased", all(line == line.lower() for line in tokens))
+    run.bleu = score.score_system(system, references, str(raw), lowercase)[0]
+    run.tokenized_bleu = score.score_tokenized(system, tokens, str(tok), lowercase)[0]
 
 
 def _integer(settings, name, default):

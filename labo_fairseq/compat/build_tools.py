@@ -2,7 +2,7 @@
 
     python3 labo_fairseq/compat/build_tools.py
 
-Standard library only, and simple enough for any Python 3, since an old one is a thing that it must report.
+Standard library only, and simple enough for any Python, since an old one is a thing that it must report.
 """
 
 import os
@@ -16,8 +16,10 @@ COMPILERS = ("c++", "g++", "clang++")
 
 def missing():
     """One line for each thing that is missing: what, where it was looked for, what to install. Empty: all is there."""
-    checks = (missing_python(), missing_compiler(), missing_headers())
-    return [line for line in checks if line]
+    too_old = missing_python()
+    if too_old:
+        return [too_old]  # the headers to look for are another Python's
+    return [line for line in (missing_compiler(), missing_headers()) if line]
 
 
 def missing_python():

@@ -95,6 +95,15 @@ def test_cased_corpora_are_scored_cased(folder):
     assert float(rows(result)[0]["BLEU"]) < 80
 
 
+def test_without_the_key_the_tokens_tell_whether_the_corpus_is_lowercased(folder):
+    manifest = json.loads((folder / "data/manifest.json").read_text())
+    del manifest["lowercased"]
+    write(folder / "data/manifest.json", json.dumps(manifest))
+    assert "case:lc" in labo("table", "labo", cwd=folder).stdout
+    write(folder / "data/tok/test.en", lines(["Two dogs .", TOK[1]]))
+    assert "case:lc" not in labo("table", "labo", cwd=folder).stdout
+
+
 def test_json_and_markdown(folder):
     (run,) = json.loads(labo("table", "labo", "--json", cwd=folder).stdout)["runs"]
     assert run["perplexity"] == 8 and run["share_under_p_star"] == 0.9 and run["synthetic"] is True

@@ -1,5 +1,6 @@
 """The check for what building fairseq needs, before anything is downloaded."""
 
+import ast
 import sys
 import sysconfig
 from pathlib import Path
@@ -48,10 +49,14 @@ def test_an_old_python(monkeypatch, version, fine):
 
 
 def test_an_old_python_can_run_it():
-    """No syntax later than Python 3.5's, which rejects f-strings."""
-    compile(Path(build_tools.__file__).read_text(), "build_tools.py", "exec", flags=0, dont_inherit=True)
-    import ast
+    """No f-string, no annotation, nothing else that came with a later Python 3."""
+    tree = ast.parse(Path(build_tools.__file__).read_text(), feature_version=(3, 4))
+    assert not any(isinstance(node, ast.JoinedStr | ast.AnnAssign | ast.NamedExpr) for node in ast.walk(tree))
 
-    text = Path(build_tools.__file__).read_text()
-    tree = ast.parse(text, feature_version=(3, 5))
-    assert not any(isinstance(node, ast.JoinedStr) for node in ast.walk(tree))
+
+def test_an_old_python_is_the_only_line(monkeypatch):
+    """The header to look for would be another Python's, and Python 2 cannot look for programs."""
+    monkeypatch.setattr(sys, "version_info", (2, 7, 18))
+    monkeypatch.setenv("PATH", "")
+    (line,) = build_tools.missing()
+    assert "this is 2.7" in line
