@@ -23,6 +23,7 @@ def add_arguments(parser):
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="loss: type of the inputs")
+    parser.add_argument("--loss-kernel", choices=["torch", "triton"], default="torch", help="loss: the row pass")
     parser.add_argument("--matmul-bf16", action="store_true", help="run our candidates with bf16 matrix products too")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates whose name contains one of these")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")

@@ -42,15 +42,18 @@ class Problem:
         return cls(*leaves, target.to(device))
 
     def logits(self):
+        """(N, V), made by autograd."""
         return self.hidden @ self.weight.t()
 
     def clear(self):
+        """Drop the gradients, as fairseq does before each update."""
         self.hidden.grad = self.weight.grad = None
 
 
 def losses(problem):
     """The losses of the package by name; R-Drop takes the problem's rows as pairs."""
-    unigram = torch.rand(problem.weight.size(0), device=problem.weight.device)
+    # counts as in Zipf's law
+    unigram = 1 / torch.arange(1.0, problem.weight.size(0) + 1, device=problem.weight.device)
     return {
         "labo adaptive": Labo(),
         "labo fixed": Labo(mass=0.1),
@@ -65,11 +68,11 @@ def losses(problem):
     }
 
 
-def candidates(problem):
-    """name -> function without arguments, one forward and backward pass each."""
+def candidates(problem, kernel="torch"):
+    """name -> function without arguments, one forward and backward pass each; kernel: row pass of the fused path."""
     table = {BASELINE: lambda: _fairseq(problem), "floor: three products": _floor(problem)}
     for name, loss in losses(problem).items():
-        table[f"fused {name}"] = lambda loss=loss: fused(problem, loss)
+        table[f"fused {name}"] = lambda loss=loss: fused(problem, loss, kernel)
     for name, loss in losses(problem).items():
         table[f"dense {name}"] = lambda loss=loss: dense(problem, loss)
     table["labo as the paper writes it"] = lambda: _literal_labo(problem)
@@ -86,9 +89,9 @@ def candidates(problem):
     return table
 
 
-def fused(problem, loss):
+def fused(problem, loss, kernel="torch"):
     """One pass of the fused path."""
-    projection_loss(problem.hidden, problem.weight, _paired(problem, loss), loss).total.backward()
+    projection_loss(problem.hidden, problem.weight, _paired(problem, loss), loss, kernel=kernel).total.backward()
 
 
 def dense(problem, loss):

@@ -21,9 +21,10 @@ def run(args):
         torch.set_num_threads(args.threads)
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device: see labo doctor")
-    table = _chosen(_table(args), args.only)
+    problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
+    table = _chosen(_table(args, problem), args.only)
     baseline = losses.BASELINE
-    times = _interleaved(table, args.repetitions, args.device)
+    times = _interleaved(table, args.repetitions, problem.clear, args.device)
     rows = []
     for name in table:
         median = statistics.median(times[name])
@@ -40,14 +41,11 @@ def run(args):
     return rows, _setting(args)
 
 
-def _table(args):
+def _table(args, problem):
     if args.what == "step":
         return steps(args)
-    return losses.candidates(_problem(args)) | (_bf16_candidates(args) if args.matmul_bf16 else {})
-
-
-def _problem(args):
-    return losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
+    table = losses.candidates(problem, args.loss_kernel)
+    return table | (_bf16_candidates(table) if args.matmul_bf16 else {})
 
 
 def _chosen(table, only):
@@ -60,9 +58,8 @@ def _chosen(table, only):
     return chosen
 
 
-def _bf16_candidates(args):
-    """The fused candidates with bf16 matrix products inside (torch's fp32_precision setting)."""
-    problem = _problem(args)
+def _bf16_candidates(table):
+    """The floor and the fused candidates with bf16 matrix products inside (torch's fp32_precision setting)."""
 
     def with_bf16(function):
         def run_with_bf16():
@@ -75,15 +72,16 @@ def _bf16_candidates(args):
 
         return run_with_bf16
 
-    fused = {name: f for name, f in losses.candidates(problem).items() if name.startswith(("fused", "floor"))}
+    fused = {name: f for name, f in table.items() if name.startswith(("fused", "floor"))}
     return {f"{name}, bf16 products": with_bf16(function) for name, function in fused.items()}
 
 
-def _interleaved(table, repetitions, device):
+def _interleaved(table, repetitions, clear, device):
     """Seconds of each run: one warm-up, then every candidate once per repetition."""
     times = {name: [] for name in table}
     for repetition in tqdm(range(repetitions + 1), desc="repetitions", disable=None):
         for name, function in table.items():
+            clear()
             start = _now(device)
             function()
             if repetition:
@@ -107,7 +105,8 @@ def _peak_memory(args, name):
 
 
 def _measure_memory(args, name, queue):
-    function = _table(args)[name]
+    problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
+    function = _table(args, problem)[name]
     if args.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -147,6 +146,7 @@ def _setting(args):
         "device": torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": args.dtype,
+        "row pass": args.loss_kernel,
     }
     versions = {name: importlib.metadata.version(name) for name in ("torch", "fairseq", "labo_fairseq")}
     return setting | versions
