@@ -47,7 +47,7 @@ def test_layout_and_manifest(prepare, raw, tmp_path):
         data = (out / name).read_bytes()
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
         assert entry.get("lines") == (None if name.endswith((".bin", ".idx")) else data.count(b"\n"))
-    assert manifest["synthetic"] is False
+    assert (manifest["synthetic"], manifest["lowercased"]) == (False, True)
     assert (manifest["source"], manifest["target"], manifest["bpe_operations"]) == ("de", "en", 30)
     assert set(manifest["tools"]) == {"labo_fairseq", "fairseq", "sacremoses", "subword-nmt"}
     check_texts(out, raw)
@@ -254,7 +254,7 @@ def test_embedded(direction, tmp_path, monkeypatch, capsys):
     assert main([*arguments, "--bpe-operations", "100"]) == 0
     assert capsys.readouterr().out == f"{out / 'bin'}\n"
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["synthetic"] is True
+    assert (manifest["synthetic"], manifest["lowercased"]) == (True, False)
     assert manifest["seed"] == 1
     assert "SYNTHETIC" in (out / "README.txt").read_text(encoding="utf-8")
     pairs = list(zip(lines(out / "raw/train.de"), lines(out / "raw/train.en"), strict=True))
