@@ -44,6 +44,7 @@ class Corpus:
     """The corpus in one direction; languages is (source, target), options has seed."""
 
     README = _README
+    LOWERCASED = False
 
     def __init__(self, languages, options):
         self._seed = SEED if options.seed is None else options.seed

@@ -28,6 +28,7 @@ class Corpus:
     """The corpus in one direction; languages is (source, target), options has raw_dir."""
 
     README = _README
+    LOWERCASED = True
 
     def __init__(self, languages, options):
         if options.raw_dir is None:

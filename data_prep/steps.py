@@ -67,11 +67,12 @@ def _emptiness(pair):
 
 
 def tok(job):
-    """Write tok/ from raw/ with the corpus's tokenizer."""
+    """Write tok/ from raw/ with the corpus's tokenizer; the manifest says whether it lower-cases."""
     for language in job.languages:
         tokenize = job.corpus.tokenizer(language)
         for split in SPLITS:
             map_lines(tokenize, job.out / "raw" / f"{split}.{language}", job.out / "tok" / f"{split}.{language}")
+    return {"lowercased": job.corpus.LOWERCASED}
 
 
 def moses(language, lowercase=False, normalize=False):

@@ -47,7 +47,10 @@ def main(argv=None):
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the layout of descriptions (they hold an example) and shows each default."""
+    """Keeps the layout of descriptions (they hold an example) and shows each default that there is."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def _overview_parser():

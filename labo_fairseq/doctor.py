@@ -18,6 +18,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import __version__
 from .compat import build_tools
 
 INSTALL = "scripts/install.sh VENV, in a clone of labo_fairseq"
@@ -81,7 +82,7 @@ def python_rows():
     """Python and this package."""
     too_old = build_tools.missing_python()
     yield Row("python", "failed" if too_old else "ok", platform.python_version(), too_old or "", needed=True)
-    yield Row("labo_fairseq", "ok", str(Path(__file__).parent))
+    yield Row("labo_fairseq", "ok", f"{__version__} {Path(__file__).parent}")
 
 
 def package_rows():

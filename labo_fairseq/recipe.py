@@ -8,6 +8,7 @@ generate  run fairseq-generate unless its output is there; the output appears un
 import argparse
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -21,12 +22,14 @@ FINISHED = "done training"  # how the last line of fairseq's own log begins
 
 def check(args):
     """Refuse a criterion that fairseq does not know, and --device cuda without one. Imports fairseq and torch."""
+    logging.disable(logging.INFO)  # fairseq recommends packages while it is imported
     import torch
     from fairseq.criterions import CRITERION_REGISTRY
 
     from . import register
 
     register()
+    logging.disable(logging.NOTSET)
     for name in args.criterions:
         if name not in CRITERION_REGISTRY:
             raise UserError(f"--criterion: {name}: unknown: choose from {', '.join(sorted(CRITERION_REGISTRY))}")

@@ -70,7 +70,7 @@ def _written_aside(path):
             raise
         raise UserError(
             f"cannot write the checkpoint ({cause.strerror}): {path}: "
-            "make room, then run the same command again; the checkpoints written before are whole"
+            "make room or give another --save-dir, then run again; the checkpoints written before are whole"
         ) from error
 
 

@@ -9,9 +9,9 @@ from collections import Counter
 
 import pytest
 import sacrebleu
+from _word_by_word import translator
 from labo_fairseq.data_prep import embedded
 from labo_fairseq.data_prep.steps import moses
-from word_by_word import translator
 
 # of the corpus with seed 1: whoever changes the generator changes it knowingly, and every result measured on it
 DIGEST = "7bd65b0bc30eda4b7827828efc561c757061358882d3faf293646ee92f1834e7"
@@ -140,6 +140,6 @@ def test_english_articles_agree_with_the_next_word(corpus):
 
 def test_every_phenomenon_occurs_often(corpus):
     counts = Counter(word for line in tokens(corpus["train"], 0) for word in set(line))
-    marks = "weil dass ob um gern gerade möchte wurde wird kein nicht nie im als dem des den wer wann ihm mit vom"
+    marks = "weil dass ob um gern gerade möchte wurde wird kein nicht nie im als dem des den wann ihm mit vom"
     assert {mark: counts[mark] for mark in marks.split() if counts[mark] < 20} == {}
     assert sum(count for word, count in counts.items() if word.startswith(("auf", "an", "ein")) and "zu" in word) >= 20
