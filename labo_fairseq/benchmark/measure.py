@@ -17,6 +17,9 @@ from .step import steps
 
 def run(args):
     """Measure what the arguments of `labo benchmark` ask for: (list of rows, the setting)."""
+    for name in ("rows", "width", "vocabulary", "layers", "repetitions"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name}: {getattr(args, name)}: must be at least 1")
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.device == "cuda" and not torch.cuda.is_available():
