@@ -99,7 +99,7 @@ class Verb:
 
     def _first(self):
         stem = _stem(self.base)
-        return stem[:-2] + "le" if stem.endswith("el") else stem + "e"
+        return stem[:-2] + "le" if self.base.endswith("eln") else stem + "e"
 
     def _second(self):
         regular = self.third == _third(self.base)

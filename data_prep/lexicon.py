@@ -890,10 +890,10 @@ Straßburg Strasbourg
 # the long tail of surnames and villages: first and last parts, put together at random and copied in translation
 NAME_STARTS = """
 Birken Buchen Linden Stein Hohen Wiesen Reichen Alten Neuen Eber Wolfs Rosen Blanken Lauter Eichen Kalten Langen
-Breiten Schönen Grün Wald Ahorn Falken Greifen Hirsch Karls Ludwigs Ober Unter Mittel Tannen Weiden
+Breiten Schönen Grün Raben Ahorn Falken Greifen Hirsch Karls Ludwigs Ober Unter Mittel Tannen Weiden
 """
 NAME_ENDS = """
-bach berg dorf feld hausen heim hof stein tal au brunn hagen rode stedt wald walde furt kirchen born egg
+bach berg dorf feld hausen heim hof see tal au brunn hagen rode stedt wald walde furt kirchen born egg
 """
 
 # German|English, by the tense they go with; "#" is a number word, "@" a year

@@ -146,6 +146,8 @@ def filled(contents, translation, container):
 def modifiers_of(noun):
     """The (German, English) first parts that may stand before a noun, most frequent first."""
     found = []
+    if " of " in noun.english:
+        return found  # straw pair of glasses: English would need its own rule
     for line in _lines(lexicon.MODIFIERS):
         word, translation, *heads = line.split()
         if (noun.kind in heads or noun.german in heads) and not noun.german.startswith(word):

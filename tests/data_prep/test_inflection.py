@@ -14,6 +14,7 @@ from labo_fairseq.data_prep import english, german, words
         ("nehmen", "nehme nimmst nimmt nehmen genommen haben"),
         ("tanzen", "tanze tanzt tanzt tanzen getanzt haben"),
         ("wohnen", "wohne wohnst wohnt wohnen gewohnt haben"),
+        ("spielen", "spiele spielst spielt spielen gespielt haben"),
         ("bügeln", "bügle bügelst bügelt bügeln gebügelt haben"),
         ("füttern", "füttere fütterst füttert füttern gefüttert haben"),
         ("fotografieren", "fotografiere fotografierst fotografiert fotografieren fotografiert haben"),
