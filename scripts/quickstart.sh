@@ -127,7 +127,7 @@ if [ -z "${DRY_RUN-}" ]; then
 fi
 
 # --- install, prepare ---
-run bash scripts/install.sh "$venv"
+run bash scripts/install.sh "$venv" >&2
 PATH=$(absolute "$venv")/bin:$PATH
 run python -m labo_fairseq.recipe check --device "$device" "${criterions[@]}"
 run labo prepare "$corpus" --source "$source" --target "$target" --out "$out/data/$pair" \
