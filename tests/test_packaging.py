@@ -44,7 +44,10 @@ def test_constraints_pin_every_dependency_within_its_range():
     pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
     assert pins["torch"] == "2.13.0"
     requirements = [Requirement(text) for text in importlib.metadata.requires("labo_fairseq")]
+    assert "triton" not in pins, "each CUDA build of torch demands a Triton version of its own"
     for requirement in requirements:
+        if requirement.name == "triton":
+            continue
         if requirement.marker is None or requirement.marker.evaluate({"extra": "dev"}):
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
