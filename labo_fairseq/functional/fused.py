@@ -14,8 +14,10 @@ from .kernels import row_pass_of
 from .products import Products
 from .rows import prior_row
 
-_CHUNK_ROWS = 256  # of one product on a CPU: fewer rows re-read the weight gradient too often
-_BLOCK = 1 << 19  # logits of one row pass on a CPU: more fall out of the cache between its operations
+# on a CPU (docs/performance.md): a product of fewer rows re-reads the weight gradient too often, of more logits takes
+# memory; a row pass of more logits falls out of the cache between its operations
+_CHUNK_ROWS, _CHUNK = 1024, 1 << 23
+_BLOCK = 1 << 20
 _CUDA_CHUNK = 1 << 27  # logits of a chunk on a GPU, where a launch costs more than the cache saves
 
 
@@ -120,7 +122,8 @@ def _all_chunks(products, prior, target, loss, count_hits, row_pass):
 def _sizes(types, loss, device):
     """Rows of one product, and of one row pass within it."""
     if device == "cpu":
-        return _CHUNK_ROWS, min(_CHUNK_ROWS, rows_at_once(_BLOCK, types, loss))
+        chunk = min(_CHUNK_ROWS, rows_at_once(_CHUNK, types, loss))
+        return chunk, min(chunk, rows_at_once(_BLOCK, types, loss))
     rows = rows_at_once(_CUDA_CHUNK, types, loss)
     return rows, rows
 

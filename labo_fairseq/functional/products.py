@@ -62,14 +62,20 @@ class Products:
             if self.half:
                 self.grad_weight.add_(torch.mm(gradient.t(), self.hidden[chunk], out_dtype=self.dtype), alpha=1 / scale)
             else:
-                self.grad_weight.addmm_(gradient.t(), self.hidden[chunk])
+                # the first chunk need not read what nothing has been added to
+                self.grad_weight.addmm_(gradient.t(), self.hidden[chunk], beta=1 if chunk.start else 0)
 
     def scaled(self, factor):
         """The three gradients times the incoming one, rounded to the types of the inputs only after that."""
         if factor is None:
             return [None] * 3
+        # asking a GPU for the factor would wait for it; on a CPU a factor of 1 saves a pass over the weight's gradient
+        plain = factor.device.type == "cpu" and factor == 1
         gradients = (self.grad_hidden, self.grad_weight, self.grad_bias)
-        return [None if g is None else g.mul_(factor).to(given) for g, given in zip(gradients, self.given, strict=True)]
+        return [
+            None if g is None else (g if plain else g.mul_(factor)).to(given)
+            for g, given in zip(gradients, self.given, strict=True)
+        ]
 
     def _mm(self, a, b, out):
         if self.half:
