@@ -24,14 +24,14 @@ class Grammar(Draw):
         noun = self.noun(kinds)
         phrase = Phrase(noun, "def", plural=bool(noun.plural) and self.chance(0.27))
         self._determine(phrase, near)
-        if self.chance(0.25):
+        if self.chance(0.2):
             self._describe(phrase)
         if not simple and phrase.determiner in ("def", "indef") and not phrase.owner:
             self._extend(phrase)
         return phrase
 
     def _extend(self, phrase):
-        choice = self.weighted({"relative": 12, "attribute": 12, "none": 76})
+        choice = self.weighted({"relative": 12, "attribute": 14, "none": 74})
         if choice == "relative":
             phrase.relative = self.relative(phrase)
         elif choice == "attribute":
@@ -46,12 +46,12 @@ class Grammar(Draw):
     def noun(self, kinds):
         """A noun, often a compound."""
         known = {kind: 1 + len(words.NOUNS[kind]) ** 0.5 for kind in kinds}
-        noun = self.zipf(words.NOUNS[self.weighted(known)], shift=4)
+        noun = self.zipf(words.NOUNS[self.weighted(known)], shift=7)
         if noun.kind == "container":
             contents = words.contents_of(noun)
             return words.filled(*self.zipf(contents), noun) if self.chance(0.8) else noun
         modifiers = words.modifiers_of(noun)
-        if modifiers and self.chance(0.36):
+        if modifiers and self.chance(0.42):
             return words.compound(*self.zipf(modifiers), noun)
         return noun
 
@@ -85,21 +85,21 @@ class Grammar(Draw):
     def _describe(self, phrase):
         fitting = words.adjectives_for(phrase.noun.kind)
         if fitting:
-            phrase.adjectives = [self.zipf(fitting, shift=3)]
+            phrase.adjectives = [self.zipf(fitting, shift=5)]
 
     def person_name(self, first_only=False):
         """A first name, or Mr. or Ms. and a surname of which many are made up of two parts."""
         gender = self.uniform("mf")
-        if first_only or self.chance(0.6):
+        if first_only or self.chance(0.5):
             name = self.zipf((lexicon.MEN if gender == "m" else lexicon.WOMEN).split())
             return Name(name, name, gender)
-        surname = self.invented_name() if self.chance(0.4) else self.zipf(lexicon.SURNAMES.split(), shift=6)
+        surname = self.invented_name() if self.chance(0.5) else self.zipf(lexicon.SURNAMES.split(), shift=6)
         title, translation = ("Herr", "Mr.") if gender == "m" else ("Frau", "Ms.")
         return Name(f"{title} {surname}", f"{translation} {surname}", gender)
 
     def town(self):
         """A town with an English name, one without, or a made-up village."""
-        choice = self.weighted({"same": 45, "renamed": 35, "invented": 20})
+        choice = self.weighted({"same": 38, "renamed": 32, "invented": 30})
         if choice == "renamed":
             return Name(*self.zipf(_RENAMED_TOWNS))
         name = self.zipf(lexicon.TOWNS.split()) if choice == "same" else self.invented_name()
@@ -127,13 +127,13 @@ class Grammar(Draw):
 
     def frame(self, accept):
         """A verb frame for which accept(frame) holds, by Zipf's law on the table's order."""
-        return self.zipf([frame for frame in words.FRAMES if accept(frame)], shift=10)
+        return self.zipf([frame for frame in words.FRAMES if accept(frame)], shift=16)
 
     def clause(self, subject=None, tense=None, simple=False, frame=None):
         """A clause in a random verb; with a subject given, one that fits people; tense: present, past or future."""
         frame = frame or self.frame(lambda item: subject is None or "person" in item.subjects)
         subject = subject or self.subject(frame.subjects, simple)
-        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 32, "past": 58, "future": 10}))
+        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 28, "past": 62, "future": 10}))
         for item in frame.complements:
             if item.role == "@":
                 self._place(clause, item.kinds)

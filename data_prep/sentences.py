@@ -19,8 +19,8 @@ class Sentences(Statements):
 
     def __iter__(self):
         patterns = {
-            self.plain: 33, self.yes_or_no: 4, self.question_word: 4, self.who_or_what: 1, self.subordinate: 14,
-            self.that: 8, self.whether: 6, self.infinitive: 11, self.purpose: 7, self.request: 1, self.description: 1,
+            self.plain: 33, self.yes_or_no: 3, self.question_word: 3, self.who_or_what: 1, self.subordinate: 14,
+            self.that: 8, self.whether: 6, self.infinitive: 13, self.purpose: 7, self.request: 1, self.description: 1,
             self.comparison: 1, self.passive: 6, self.there_is: 6, self.price: 1, self.joined: 2,
         }  # fmt: skip
         while True:

@@ -103,7 +103,7 @@ class Statements(Grammar):
 
     def passive(self):
         """Something was done, at times by someone."""
-        frame = self.zipf(words.DEEDS, shift=10)
+        frame = self.zipf(words.DEEDS, shift=16)
         thing = self.phrase(frame.complement("A").kinds, simple=True)
         actor = self.phrase(HUMAN, simple=True) if self.chance(0.35) else None
         time = self.time("past") if self.chance(0.5) else ()
