@@ -18,6 +18,7 @@ MODULES = frozenset(
         "fairseq.models.transformer.transformer_config",
         "fairseq.modules.transformer_layer",
         "fairseq.options",
+        "fairseq.trainer",
         "fairseq_cli.eval_lm",
         "fairseq_cli.generate",
         "fairseq_cli.hydra_train",

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo
+from labo_fairseq.functional import (
+    AntiFocal,
+    ConfidencePenalty,
+    CrossEntropy,
+    Focal,
+    GeneralizedEntropy,
+    LabelSmoothing,
+    Labo,
+    WithZLoss,
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,52 @@ def labo(tau, alpha=None, rho=0.5):
     return reference
 
 
+def entropy(p):
+    return -torch.xlogy(p, p).sum(-1)
+
+
+def kl(p, q):
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
+
+
+def confidence_penalty(beta):
+    """Eq. 2 of Lu et al. 2023."""
+    return lambda logits, target: cross_entropy(logits, target) - beta * entropy(torch.softmax(logits, -1))
+
+
+def modulated(factor, detach=False):
+    """A function of p_k times cross entropy: focal and anti-focal loss."""
+
+    def reference(logits, target):
+        p = torch.softmax(logits, -1).gather(1, target.unsqueeze(1)).squeeze(1)
+        weight = factor(p.detach() if detach else p)
+        return weight * -p.log()
+
+    return reference
+
+
+def generalized_entropy(alpha, beta):
+    """J_α as a Jensen divergence of G(x) = Σ x log x (Meister et al. 2020), with its two limits."""
+
+    def reference(logits, target):
+        p = torch.softmax(logits, -1)
+        u = torch.full_like(p, 1 / p.size(-1))
+        if alpha == 0:
+            divergence = kl(p, u)
+        elif alpha == 1:
+            divergence = kl(u, p)
+        else:
+            mixture = entropy((1 - alpha) * u + alpha * p)
+            divergence = (mixture - (1 - alpha) * entropy(u) - alpha * entropy(p)) / (alpha * (1 - alpha))
+        return cross_entropy(logits, target) + beta * divergence
+
+    return reference
+
+
+def z_loss(base, weight):
+    return lambda logits, target: base(logits, target) + weight * logits.logsumexp(-1) ** 2
+
+
 CASES = [
     Case("cross_entropy", lambda v: CrossEntropy(), cross_entropy),
     Case(
@@ -110,6 +165,61 @@ CASES = [
         "labo",
         {"rho": 1.0, "smoothing_temperature": 0.8},
         detached=True,
+    ),
+    Case(
+        "confidence_penalty",
+        lambda v: ConfidencePenalty(0.4),
+        confidence_penalty(0.4),
+        "confidence_penalty",
+        {"confidence_penalty": 0.4},
+    ),
+    Case(
+        "focal",
+        lambda v: Focal(2.0),
+        modulated(lambda p: (1 - p) ** 2),
+        "focal_loss",
+        {"focal_gamma": 2.0},
+    ),
+    Case("focal_root", lambda v: Focal(0.5), modulated(lambda p: (1 - p) ** 0.5), "focal_loss", {"focal_gamma": 0.5}),
+    Case(
+        "focal_detached",
+        lambda v: Focal(1.0, detach=True),
+        modulated(lambda p: 1 - p, detach=True),
+        "focal_loss",
+        {"focal_gamma": 1.0, "detach_modulator": True},
+        detached=True,
+    ),
+    Case(
+        "anti_focal",
+        lambda v: AntiFocal(1.0, 0.5),
+        modulated(lambda p: 1 + 0.5 * p),
+        "anti_focal_loss",
+        {"focal_gamma": 1.0, "focal_alpha": 0.5},
+    ),
+    Case(
+        "anti_focal_detached",
+        lambda v: AntiFocal(1.5, 1.0, detach=True),
+        modulated(lambda p: (1 + p) ** 1.5, detach=True),
+        "anti_focal_loss",
+        {"focal_gamma": 1.5, "focal_alpha": 1.0, "detach_modulator": True},
+        detached=True,
+    ),
+    *(
+        Case(
+            f"generalized_entropy_{alpha}",
+            lambda v, alpha=alpha: GeneralizedEntropy(alpha, 0.7),
+            generalized_entropy(alpha, 0.7),
+            "generalized_entropy",
+            {"entropy_alpha": alpha, "entropy_weight": 0.7},
+        )
+        for alpha in (0.0, 0.5, 1.0)
+    ),
+    Case(
+        "z_loss",
+        lambda v: WithZLoss(LabelSmoothing(0.1), 1e-2),
+        z_loss(torch_smoothing(0.1), 1e-2),
+        "label_smoothing",
+        {"label_smoothing": 0.1, "z_loss": 1e-2},
     ),
 ]
 

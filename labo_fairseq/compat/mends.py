@@ -12,6 +12,7 @@ from .source import (
     let_bf16_run_without_tpu,
     pass_config_to_scorer,
     pass_lists_to_sacrebleu,
+    resume_under_another_criterion,
 )
 from .whole_files import copy_whole_files, save_whole_files
 from .workers import allow_broadcast_globals
@@ -21,6 +22,7 @@ SOURCE_MENDS = {
     "fairseq.dataclass.configs": [hashable_dataclasses],
     "fairseq.models.transformer.transformer_config": [hashable_dataclasses],
     "fairseq.options": [let_bf16_run_without_tpu],
+    "fairseq.trainer": [resume_under_another_criterion],
     "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
 }
 

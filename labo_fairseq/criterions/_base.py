@@ -8,13 +8,15 @@ import logging
 import math
 from dataclasses import dataclass, field
 
+import torch
 from fairseq import metrics, utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from ..errors import UserError
-from ..functional import projection_loss, token_loss
+from ..functional import RDrop, WithZLoss, projection_loss, token_loss
+from ..functional.kernels import choose_kernel
 from ._projection import dense_logits, obstacle, unwrap
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,22 @@ class LabelRegularizedConfig(FairseqDataclass):
             "dense: loss of the model's logits; auto: fused where the model allows it"
         },
     )
+    loss_kernel: ChoiceEnum(["auto", "torch", "triton"]) = field(
+        default="auto",
+        metadata={"help": "row pass of the fused path: plain torch, or a Triton kernel (GPU); auto: what was measured"},
+    )
+    bf16_products: bool = field(
+        default=False,
+        metadata={
+            "help": "CPU: multiply float32 matrices in bfloat16 (AMX or AVX512-BF16) in the whole model, with float32 "
+            "sums; gradients are then accurate to about 3e-3"
+        },
+    )
+    z_loss: float = field(default=0.0, metadata={"help": "λ of the additional term λ·LSE², at least 0"})
+    rdrop_weight: float = field(
+        default=0.0,
+        metadata={"help": "R-Drop: weight of the symmetric KL between two dropout passes over each batch, at least 0"},
+    )
     sentence_avg: bool = II("optimization.sentence_avg")
 
 
@@ -44,8 +62,12 @@ class LabelRegularizedCriterion(FairseqCriterion):
         self.cfg = cfg
         if cfg.ignore_prefix_size < 0:
             raise UserError(f"--ignore-prefix-size: {cfg.ignore_prefix_size} is negative: give 0 or more")
+        within("--z-loss", cfg.z_loss, 0)
+        within("--rdrop-weight", cfg.rdrop_weight, 0)
         self.check(cfg)
-        self._path = None
+        self._path = self._loss_kernel = None
+        if cfg.bf16_products:
+            torch.backends.mkldnn.matmul.fp32_precision = "bf16"
 
     def check(self, cfg):
         """Raise UserError, naming the flag, where a setting is out of its range."""
@@ -57,57 +79,73 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def forward(self, model, sample, reduce=True):
         """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
-        loss = self.row_loss(unwrap(model))
+        loss, passes = self._complete_loss(model)
+        target = self._rows(model.get_targets(sample, None).unsqueeze(-1)).squeeze(-1)
         compute = self._fused if self._uses_fused(model, reduce) else self._dense
-        value, nll, hits = compute(model, sample, loss, reduce)
+        total, value, nll, hits = compute(model, _net_input(sample, passes), _rows_of(target, passes), loss, passes)
+        # the rows of two passes are neighbours: the pair's value stands in its first row
+        value, nll = value[::passes], nll.view(-1, passes).mean(1)
         sample_size = sample["target"].size(0) if self.cfg.sentence_avg else sample["ntokens"]
+        result = total if reduce else value
         logging_output = {
-            "loss": value.data,
-            "nll_loss": nll.data,
+            "loss": result.data,
+            "nll_loss": nll.sum() if reduce else nll,
             "ntokens": sample["ntokens"],
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
         if self.cfg.report_accuracy:
-            logging_output["n_correct"] = hits.sum()
-            logging_output["total"] = self._target(model, sample).ne(self.padding_idx).sum()
-        return value, sample_size, logging_output
+            logging_output["n_correct"] = hits[::passes].sum()
+            logging_output["total"] = target.ne(self.padding_idx).sum()
+        return result, sample_size, logging_output
 
-    def _fused(self, model, sample, loss, reduce):
-        hidden = model(**sample["net_input"], features_only=True)[0]
+    def _complete_loss(self, model):
+        """The method's loss with the options that all methods share, and the number of forward passes it takes."""
+        loss = self.row_loss(unwrap(model))
+        if self.cfg.z_loss:
+            loss = WithZLoss(loss, self.cfg.z_loss)
+        # R-Drop needs dropout: evaluation is the plain criterion, with the same logged keys
+        if self.cfg.rdrop_weight and model.training:
+            return RDrop(loss, self.cfg.rdrop_weight), 2
+        return loss, 1
+
+    def _fused(self, model, net_input, target, loss, passes):
+        hidden = self._rows(model(**net_input, features_only=True)[0], passes)
         projection = unwrap(model).decoder.output_projection
-        out = projection_loss(
-            self._without_prefix(hidden),
+        return projection_loss(
+            hidden,
             projection.weight,
-            self._target(model, sample),
+            target,
             loss,
             bias=projection.bias,
             ignore_index=self.padding_idx,
             count_hits=self.cfg.report_accuracy,
+            kernel=self._kernel(hidden.device),
         )
-        return (out.total, out.nll.sum(), out.hits) if reduce else (out.loss, out.nll, out.hits)
 
-    def _dense(self, model, sample, loss, reduce):
-        out = token_loss(
-            self._without_prefix(dense_logits(model, sample["net_input"])),
-            self._target(model, sample),
-            loss,
-            ignore_index=self.padding_idx,
-            count_hits=self.cfg.report_accuracy,
-        )
-        return (out.loss.sum(), out.nll.sum(), out.hits) if reduce else (out.loss, out.nll, out.hits)
+    def _dense(self, model, net_input, target, loss, passes):
+        logits = self._rows(dense_logits(model, net_input), passes)
+        out = token_loss(logits, target, loss, self.padding_idx, self.cfg.report_accuracy)
+        return out.loss.sum(), *out
 
-    def _without_prefix(self, x):
-        return x[:, self.cfg.ignore_prefix_size :].reshape(-1, x.size(-1))
-
-    def _target(self, model, sample):
-        return model.get_targets(sample, None)[:, self.cfg.ignore_prefix_size :].reshape(-1)
+    def _rows(self, x, passes=1):
+        """(batch·passes, length, D) without the prefix as (batch·length·passes, D), the passes of a token together."""
+        x = x[:, self.cfg.ignore_prefix_size :]
+        if passes > 1:
+            x = x.unflatten(0, (-1, passes)).transpose(1, 2)
+        return x.reshape(-1, x.size(-1))
 
     def _uses_fused(self, model, reduce):
         if self._path is None:
             self._path = self._choose_path(model)
         # per-token losses of the fused path carry no gradient
         return self._path == "fused" and (reduce or not model.training)
+
+    def _kernel(self, device):
+        if self._loss_kernel is None:
+            self._loss_kernel, reason = choose_kernel(str(self.cfg.loss_kernel), device)
+            logger.info("%s: row pass by %s (%s)", self.cfg._name, self._loss_kernel, reason)
+        return self._loss_kernel
 
     def _choose_path(self, model):
         wanted = str(self.cfg.projection)
@@ -154,6 +192,20 @@ def above(name, value, low):
     """Raise UserError unless value > low and finite; `name` is the flag."""
     if not (value > low and math.isfinite(value)):
         raise UserError(f"{name}: {value} is out of range: give a finite number above {low}")
+
+
+def _net_input(sample, passes):
+    """The model's input with each sentence `passes` times in a row."""
+    if passes == 1:
+        return sample["net_input"]
+    return {
+        key: value.repeat_interleave(passes, 0) if torch.is_tensor(value) else value
+        for key, value in sample["net_input"].items()
+    }
+
+
+def _rows_of(target, passes):
+    return target if passes == 1 else target.repeat_interleave(passes)
 
 
 def _accuracy(meters):

@@ -28,8 +28,8 @@ def has_plain_logits(model):
     model = unwrap(model)
     decoder = getattr(model, "decoder", None)
     return (
-        type(model).get_normalized_probs in _STANDARD_PROBS
-        and type(decoder).get_normalized_probs is FairseqDecoder.get_normalized_probs
+        getattr(type(model), "get_normalized_probs", None) in _STANDARD_PROBS
+        and getattr(type(decoder), "get_normalized_probs", None) is FairseqDecoder.get_normalized_probs
         and getattr(decoder, "adaptive_softmax", None) is None
     )
 
@@ -59,6 +59,8 @@ def _adaptive_log_probs(softmax, hidden):
 def obstacle(model):
     """Why projection and loss cannot be fused for this model, in words; None where they can."""
     plain = unwrap(model)
+    if not isinstance(plain, BaseFairseqModel):
+        return f"the model is wrapped in {type(plain).__name__}, which may shard its weights"
     decoder = getattr(plain, "decoder", None)
     if decoder is None:
         return "the model has no decoder"

@@ -62,6 +62,12 @@ def working_dtype(dtype):
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def rows_at_once(elements, types, loss):
+    """How many rows of V logits make up about `elements`; paired rows (R-Drop) stay together."""
+    together = getattr(loss, "rows_per_token", 1)
+    return together * max(1, elements // (types * together))
+
+
 class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, target, kept, loss, gradient):
@@ -70,8 +76,7 @@ class _Dense(torch.autograd.Function):
         nll = torch.zeros_like(value)
         grad = torch.zeros_like(logits, dtype=dtype) if gradient else None
         some_masked = bool(logits.numel()) and bool(logits.amin().isneginf())
-        piece = max(1, _PIECE // logits.size(1))
-        for rows in kept.split(piece):
+        for rows in kept.split(rows_at_once(_PIECE, logits.size(1), loss)):
             z = logits.index_select(0, rows).to(dtype)
             masked = z.isneginf() if some_masked else None
             out = row_pass(z, target[rows], loss, gradient, masked=masked)

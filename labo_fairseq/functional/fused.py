@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import torch
 
-from .dense import check_targets, kept_rows, working_dtype
-from .rows import prior_row, row_pass
+from .dense import check_targets, kept_rows, rows_at_once
+from .kernels import row_pass_of
+from .products import Products
+from .rows import prior_row
 
-_CHUNK_ROWS = 256  # of one product: fewer rows re-read the weight gradient too often
-_BLOCK = 1 << 19  # logits of one row pass: more fall out of the cache between its operations
+_CHUNK_ROWS = 256  # of one product on a CPU: fewer rows re-read the weight gradient too often
+_BLOCK = 1 << 19  # logits of one row pass on a CPU: more fall out of the cache between its operations
+_CUDA_CHUNK = 1 << 27  # logits of a chunk on a GPU, where a launch costs more than the cache saves
 
 
 class ProjectionLoss(NamedTuple):
@@ -26,11 +29,14 @@ class ProjectionLoss(NamedTuple):
     hits: torch.Tensor | None
 
 
-def projection_loss(hidden, weight, target, loss, bias=None, ignore_index=None, count_hits=False):
+def projection_loss(
+    hidden, weight, target, loss, bias=None, ignore_index=None, count_hits=False, kernel="torch"
+):
     """Summed loss of the logits hidden·weightᵀ + bias, without those logits in memory.
 
     hidden: (N, D); weight: (V, D); bias: (V,) or None; target: (N,), indices
     loss, ignore_index, count_hits: as in token_loss
+    kernel: "torch", or "triton" for the Triton kernel of the row pass where the loss is of the algebra (kernels.py)
     Backward works once, since the gradients are scaled in place; a second one raises RuntimeError. Raises ValueError
     for shapes that do not fit and targets outside [0, V).
     """
@@ -46,7 +52,7 @@ def projection_loss(hidden, weight, target, loss, bias=None, ignore_index=None, 
     kept_target = target[kept]
     check_targets(kept_target, weight.size(0))
     gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (hidden, weight, bias))
-    total, *per_token = _Fused.apply(hidden, weight, bias, kept_target, loss, gradient, count_hits)
+    total, *per_token = _Fused.apply(hidden, weight, bias, kept_target, loss, gradient, count_hits, kernel)
     if some_ignored:
         per_token = [None if x is None else x.new_zeros(target.size(0)).index_copy_(0, kept, x) for x in per_token]
     return ProjectionLoss(total, *per_token)
@@ -54,121 +60,107 @@ def projection_loss(hidden, weight, target, loss, bias=None, ignore_index=None, 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, bias, target, loss, gradient, count_hits):
-        dtype = working_dtype(hidden.dtype)
-        h, w = hidden.to(dtype), weight.to(dtype)
-        b = None if bias is None else bias.to(dtype)
+    def forward(ctx, hidden, weight, bias, target, loss, gradient, count_hits, kernel):
         needs = [gradient and need for need in ctx.needs_input_grad[:3]]
-        grads = _Gradients(h, w, b, needs)
-        prior = _Prior(loss, w, b)
-        masked = prior.masked
-        count, types = h.size(0), w.size(0)
-        value, nll = h.new_empty(count), h.new_empty(count)
-        hits = torch.empty(count, dtype=torch.bool, device=h.device) if count_hits else None
-        chunk_rows = min(_CHUNK_ROWS, max(count, 1))
-        logits = h.new_empty(chunk_rows, types)
-        block = max(1, min(chunk_rows, _BLOCK // types))
-        scratch = h.new_empty(block, types)
-        for start in range(0, count, chunk_rows):
-            chunk = slice(start, min(start + chunk_rows, count))
-            z = logits[: chunk.stop - start]
-            torch.mm(h[chunk], w.t(), out=z)
-            if b is not None:
-                z.add_(b)
-            prior_logit = prior.logit(h[chunk])
-            prior_weight = h.new_zeros(len(z)) if prior.used else None
-            for low in range(0, len(z), block):
-                part = slice(low, min(low + block, len(z)))
-                rows = slice(start + part.start, start + part.stop)
-                if count_hits:
-                    hits[rows] = z[part].argmax(1).eq(target[rows])
-                out = row_pass(
-                    z[part],
-                    target[rows],
-                    loss,
-                    gradient,
-                    prior_logit=None if prior_logit is None else prior_logit[part],
-                    masked=masked,
-                    scratch=scratch[: part.stop - part.start],
-                )
-                value[rows], nll[rows] = out.value, out.nll
-                if prior.used:
-                    prior_weight[part] = out.prior_weight
-            if gradient:
-                grads.add_chunk(chunk, z, prior_weight, prior)
-        grads.finish(prior)
-        ctx.grads = grads
-        ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
+        # the types of the products are chosen here; autocast would round what must stay in float32
+        with torch.autocast(hidden.device.type, enabled=False):
+            products = Products(hidden, weight, bias, needs)
+            per_token = _all_chunks(products, _Prior(loss, products), target, loss, count_hits, row_pass_of(kernel))
+        ctx.products = products
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*[x for x in (value, nll, hits) if x is not None])
-        return value.sum(), value, nll, hits
+        ctx.mark_non_differentiable(*[x for x in per_token if x is not None])
+        return per_token[0].sum(), *per_token
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_total, *_):
-        if ctx.grads is None:
+        if ctx.products is None:
             raise RuntimeError("projection_loss: backward works once, since its gradients are scaled in place")
-        grads, ctx.grads = ctx.grads, None
-        scaled = grads.scaled(grad_total, ctx.dtypes)
-        return *scaled, None, None, None, None
+        products, ctx.products = ctx.products, None
+        return *products.scaled(grad_total), None, None, None, None, None
+
+
+def _all_chunks(products, prior, target, loss, count_hits, row_pass):
+    """Loss, nll and hits of every row, (n,) each; the gradients gather in `products`."""
+    count, types = len(target), products.types
+    value = torch.empty(count, dtype=products.dtype, device=target.device)
+    nll = torch.empty_like(value)
+    hits = torch.empty(count, dtype=torch.bool, device=target.device) if count_hits else None
+    chunk_rows, block = _sizes(types, loss, target.device.type)
+    buffers = products.new_logits(min(chunk_rows, count)), products.new_logits(min(block, count))
+    for start in range(0, count, chunk_rows):
+        chunk = slice(start, min(start + chunk_rows, count))
+        z = products.logits(chunk, buffers[0])
+        prior_logit = prior.logit(chunk)
+        prior_weight = value.new_zeros(len(z)) if prior.used else None
+        for low in range(0, len(z), block):
+            part = slice(low, min(low + block, len(z)))
+            rows = slice(start + part.start, start + part.stop)
+            if count_hits:
+                hits[rows] = z[part].argmax(1).eq(target[rows])
+            out = row_pass(
+                z[part],
+                target[rows],
+                loss,
+                gradient=products.any_gradient,
+                prior_logit=None if prior_logit is None else prior_logit[part],
+                masked=prior.masked,
+                scratch=buffers[1][: part.stop - part.start],
+            )
+            value[rows], nll[rows] = out.value, out.nll
+            if prior.used:
+                prior_weight[part] = out.prior_weight
+        if products.any_gradient:
+            products.add_chunk(chunk, z)
+            prior.add_chunk(chunk, prior_weight)
+    prior.finish()
+    return value, nll, hits
+
+
+def _sizes(types, loss, device):
+    """Rows of one product, and of one row pass within it."""
+    if device == "cpu":
+        return _CHUNK_ROWS, min(_CHUNK_ROWS, rows_at_once(_BLOCK, types, loss))
+    rows = rows_at_once(_CUDA_CHUNK, types, loss)
+    return rows, rows
 
 
 class _Prior:
-    """The smoothing prior's share of the projection: u·z = h·(Wᵀu) + u·bias."""
+    """The smoothing prior's share: u·z = h·(Wᵀu) + u·bias, with gradients d·Wᵀu, u⊗Σd·h and u·Σd."""
 
-    def __init__(self, loss, w, b):
+    def __init__(self, loss, products):
         self.used = loss.prior is not None
+        self.products = products
+        bias = products.bias
         # a bias of −inf is how a model takes types out; no finite product of h and W can be −inf
-        self.masked = b.isneginf() if b is not None and bool(b.isneginf().any()) else None
+        self.masked = bias.isneginf() if bias is not None and bool(bias.isneginf().any()) else None
         if not self.used:
             return
-        types = w.size(0) if self.masked is None else int((~self.masked).sum())
-        self.u = prior_row(loss.prior, types, w[:, 0], self.masked)
-        self.projected = w.t() @ self.u
-        self.offset = 0.0 if b is None else (b.clamp(min=torch.finfo(b.dtype).min) * self.u).sum()
+        weight = products.weight.to(products.dtype)
+        types = products.types if self.masked is None else int((~self.masked).sum())
+        self.u = prior_row(loss.prior, types, weight[:, 0], self.masked)
+        self.projected = weight.t() @ self.u
+        self.offset = 0.0 if bias is None else (bias.clamp(min=torch.finfo(bias.dtype).min) * self.u).sum()
+        # Σ d·h and Σ d over all rows
+        self.sum_h = torch.zeros_like(self.projected)
+        self.sum = self.sum_h.new_zeros(())
 
-    def logit(self, h):
-        return h @ self.projected + self.offset if self.used else None
+    def logit(self, chunk):
+        """u·z of the chunk's rows, (n,), or None without a prior."""
+        return self.products.wide_hidden(chunk) @ self.projected + self.offset if self.used else None
 
+    def add_chunk(self, chunk, weight):
+        """Take in d, (n,), of the chunk's rows."""
+        if not self.used:
+            return
+        if self.products.grad_hidden is not None:
+            self.products.grad_hidden[chunk].addr_(weight, self.projected)
+        self.sum_h.addmv_(self.products.wide_hidden(chunk).t(), weight)
+        self.sum.add_(weight.sum())
 
-class _Gradients:
-    """Gradients of hidden states, weight and bias, summed chunk by chunk in the working precision."""
-
-    def __init__(self, h, w, b, needs):
-        self.h = h
-        self.w = w
-        need_h, need_w, need_b = needs
-        self.grad_h = torch.empty_like(h) if need_h else None
-        self.grad_w = torch.zeros_like(w) if need_w else None
-        self.grad_b = torch.zeros_like(b) if need_b else None
-        # Σ d·h and Σ d over all rows: the prior's gradients are u times these
-        self.prior_h = h.new_zeros(h.size(1))
-        self.prior_sum = h.new_zeros(())
-
-    def add_chunk(self, chunk, g, prior_weight, prior):
-        h = self.h[chunk]
-        if self.grad_h is not None:
-            torch.mm(g, self.w, out=self.grad_h[chunk])
-            if prior.used:
-                self.grad_h[chunk].addr_(prior_weight, prior.projected)
-        if self.grad_w is not None:
-            self.grad_w.addmm_(g.t(), h)
-        if self.grad_b is not None:
-            self.grad_b.add_(g.sum(0))
-        if prior.used:
-            self.prior_h.addmv_(h.t(), prior_weight)
-            self.prior_sum.add_(prior_weight.sum())
-
-    def finish(self, prior):
-        if prior.used and self.grad_w is not None:
-            self.grad_w.addr_(prior.u, self.prior_h)
-        if prior.used and self.grad_b is not None:
-            self.grad_b.add_(prior.u * self.prior_sum)
-        self.h = self.w = None
-
-    def scaled(self, factor, dtypes):
-        """The three gradients times the incoming one, rounded to the parameters' types only after that."""
-        grads = (self.grad_h, self.grad_w, self.grad_b)
-        if factor is None:
-            return [None] * 3
-        return [None if g is None else g.mul_(factor).to(dtype) for g, dtype in zip(grads, dtypes, strict=True)]
+    def finish(self):
+        """Add the gradients that need the sums over all rows."""
+        if self.used and self.products.grad_weight is not None:
+            self.products.grad_weight.addr_(self.u, self.sum_h)
+        if self.used and self.products.grad_bias is not None:
+            self.products.grad_bias.add_(self.u * self.sum)

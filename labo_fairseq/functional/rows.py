@@ -83,6 +83,9 @@ class RowPass(NamedTuple):
 def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
     """Value and negative log-likelihood of a loss for n rows of logits; the logits turn into the gradient in place.
 
+    A loss whose gradient needs more than the five terms brings a pass of its own, the method `row_pass` with the same
+    arguments and the same contract.
+
     z: logits (n, V), float32 or float64, contiguous; on return ∂value/∂z without the prior's term where `gradient`,
         otherwise undefined
     target: indices (n,) into the V types
@@ -92,10 +95,9 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     scratch: a tensor like z to work in, so that a loop over chunks does not allocate one each time
     Raises ValueError where a target is masked.
     """
-    types = float(z.size(1)) if masked is None else _mask(z, target, masked)
-    peak = z.amax(1)
-    z.sub_(peak.unsqueeze(1))
-    target_logit = z.gather(1, target.unsqueeze(1)).squeeze(1)
+    if hasattr(loss, "row_pass"):
+        return loss.row_pass(z, target, gradient, prior_logit, masked, scratch)
+    types, peak, target_logit = shift_rows(z, target, masked)
     prior = None
     if loss.prior is not None:
         prior = _prior_mean(z, loss.prior, masked, types) if prior_logit is None else prior_logit - peak
@@ -103,7 +105,7 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     # p may take the place of z only where no later term reads z
     keep_z = tempered or loss.needs_mean
     p = torch.softmax(z, 1, out=(torch.empty_like(z) if scratch is None else scratch) if keep_z else z)
-    rows = Rows(_log_sum(p), target_logit, peak, types, prior=prior)
+    rows = Rows(log_sum(p), target_logit, peak, types, prior=prior)
     if loss.needs_mean:
         # not a batched dot product, whose plain summation loses two digits over 32k types and is slower on a CPU
         rows.mean = (p * z).sum(1)
@@ -111,12 +113,20 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     if tempered:
         q = z.mul_(1 / loss.temperature)
         torch.softmax(q, 1, out=q)
-        rows.log_sum_tau = _log_sum(q)
+        rows.log_sum_tau = log_sum(q)
     value, weights = loss.terms(rows)
     if gradient:
         _gradient_in_place(z, p, q, rows, weights)
         _add_at(z, target, weights.e)
     return RowPass(value, rows.nll, weights.d)
+
+
+def shift_rows(z, target, masked):
+    """Subtract each row's largest logit in place; returns K, that logit (n,) and the target's shifted one (n,)."""
+    types = float(z.size(1)) if masked is None else _mask(z, target, masked)
+    peak = z.amax(1)
+    z.sub_(peak.unsqueeze(1))
+    return types, peak, z.gather(1, target.unsqueeze(1)).squeeze(1)
 
 
 def _gradient_in_place(z, p, q, rows, weights):
@@ -144,7 +154,8 @@ def prior_row(prior, types, like, masked=None):
     return prior.to(like)
 
 
-def _log_sum(p):
+def log_sum(p):
+    """log Σ exp(z − max z) of rows whose softmax is `p`, (n,)."""
     # the largest probability is exp(0) over the sum of exponentials, so the softmax kernel has the sum already
     return p.amax(1).log().neg_()
 

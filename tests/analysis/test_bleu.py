@@ -3,7 +3,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from analysis_helpers import sacrebleu, write
+from _analysis import sacrebleu, write
 
 from labo_fairseq.analysis import bleu
 from labo_fairseq.errors import UserError

@@ -1,7 +1,7 @@
 import gzip
 
 import pytest
-from analysis_helpers import entry, write
+from _analysis import entry, write
 
 from labo_fairseq.analysis.generate_log import is_generate_log, read_generate_log, shows_subwords
 from labo_fairseq.errors import UserError

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from analysis_helpers import ROOT, entry, labo, write
+from _analysis import ROOT, entry, labo, write
 
 BLOCKED = """
 import sys

@@ -2,7 +2,7 @@ import gzip
 import json
 
 import pytest
-from analysis_helpers import entry, labo, sacrebleu, write
+from _analysis import entry, labo, sacrebleu, write
 
 # hypothesis with subwords, its detokenized form, tokenized target, raw reference
 PAIRS = [

@@ -2,8 +2,7 @@ import json
 import shutil
 
 import pytest
-from analysis_helpers import entry, labo, sacrebleu, write
-from test_train_log import CONFIG, RESUMED, epoch_end, inner, valid
+from _analysis import CONFIG, RESUMED, entry, epoch_end, inner, labo, sacrebleu, valid, write
 
 from labo_fairseq.analysis.run_folder import method_name, read_run, settings_of
 

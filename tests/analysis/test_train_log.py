@@ -1,38 +1,14 @@
 import gzip
-import json
-from pathlib import Path
 
 import pytest
-from analysis_helpers import write
+from _analysis import CONFIG, RESUMED, epoch_end, inner, valid, write
 
 from labo_fairseq.analysis.train_log import parse_line, read_train_log
 from labo_fairseq.errors import UserError
 
+
 # written by fairseq 0.12.2: --log-interval 10, 14 updates per epoch, killed after update 50, resumed from the
 # checkpoint at the end of epoch 3 (update 42), ended at 60; the lines that print the model are left out
-RESUMED = Path(__file__).parent / "data" / "resumed_train.log"
-CONFIG = (
-    "{'_name': None, 'common': {'_name': None, 'seed': 1}, 'model': Namespace(no_progress_bar=False, x=[0.1]), "
-    "'optimization': {'_name': None, 'max_update': 1200}, 'criterion': {'_name': 'labo', 'rho': 0.5}, 'ema': None}"
-)
-
-
-def inner(update, wall=2, epoch=1, nll=5.0):
-    values = {"loss": "6.5", "nll_loss": str(nll), "ups": "3.25", "wpb": "512.5", "num_updates": str(update)}
-    return json.dumps({"epoch": epoch, "update": 0.5, **values, "train_wall": str(wall), "wall": "9"})
-
-
-def valid(update, nll, epoch=1, **more):
-    values = {"loss": "6.0", "nll_loss": str(nll), "ppl": "32.00", "num_updates": str(update), **more}
-    return json.dumps({"epoch": epoch, **{f"valid_{key}": value for key, value in values.items() if value is not None}})
-
-
-def epoch_end(epoch, update, wall):
-    return json.dumps(
-        {"epoch": epoch, "train_num_updates": str(update), "train_train_wall": str(wall), "train_wall": "0"}
-    )
-
-
 def read(tmp_path, *lines):
     return read_train_log(write(tmp_path / "train.log", "".join(line + "\n" for line in lines)))
 

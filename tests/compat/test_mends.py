@@ -56,6 +56,14 @@ def test_f2_without_allow_checkpoint_globals(run_without, tiny_bin, trained):
 
 
 @pytest.mark.slow
+def test_f18_without_resume_under_another_criterion(run_without, trained, train_args, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    other = ["--criterion", "label_smoothed_cross_entropy"]
+    done = run_without("resume_under_another_criterion", "fairseq-train", *train_args(folder, 6, *other))
+    assert_fails(done, "Criterion does not match")
+
+
+@pytest.mark.slow
 def test_f3_without_disable_encoder_fast_path(run_without, tiny_bin, trained):
     args = [tiny_bin, "--path", trained / "checkpoint_best.pt", "--batch-size", 12, "--cpu"]
     assert_fails(run_without("disable_encoder_fast_path", "fairseq-generate", *args), "Mask Type should be defined")

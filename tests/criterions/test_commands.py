@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,28 @@ def test_language_modeling(run_cli, tiny_text, tmp_path):
             run_cli("fairseq-train", tmp_path / "bin", *args, "--user-dir", USER_DIR, "--criterion", *flags)
         )
         assert len(losses) == 2
+
+
+def test_a_stock_run_resumes_under_labo_and_back(train, tmp_path):
+    """Same parameters, same optimizer groups: a run of fairseq's own criterion goes on under ours."""
+    inner_losses(train("label_smoothed_cross_entropy", ["--label-smoothing", 0.1], tmp_path, 2))
+    labo = ["--smoothing-warmup-updates", 0, "--update-freq", 2, "--rdrop-weight", 1, "--z-loss", 1e-4]
+    assert set(inner_losses(train("labo", labo, tmp_path, 4))) == {3, 4}
+    assert set(inner_losses(train("label_smoothed_cross_entropy", [], tmp_path, 5))) == {5}
+
+
+@pytest.mark.parametrize("options", [["--bf16"], ["--checkpoint-activations", "--bf16-products"]])
+def test_precision_and_memory_options(train, tmp_path, options):
+    losses = inner_losses(train("labo", ["--smoothing-warmup-updates", 1, *options], tmp_path, 3))
+    assert len(losses) == 3 and max(losses.values()) < 10
+
+
+def test_two_processes_train_as_one(run_cli, tiny_bin, tmp_path):
+    """torchrun over gloo with legacy_ddp, the documented way on a CPU: the warm-up ends on both, losses are shared."""
+    args = [tiny_bin, *MODEL, "--user-dir", USER_DIR, "--save-dir", tmp_path, "--max-update", 3, "--criterion", "labo"]
+    args += ["--smoothing-warmup-updates", 1, "--report-accuracy", "--distributed-world-size", 2]
+    args += ["--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
+    script = Path(sys.executable).with_name("fairseq-train")
+    done = run_cli("torchrun", "--standalone", "--nproc_per_node", 2, script, *args)
+    assert set(inner_losses(done)) == {1, 2, 3}
+    assert "P* in use from update 1" in done.stdout + done.stderr

@@ -229,8 +229,8 @@ def test_a_loss_scale_is_applied_before_rounding(case):
     _, scaled = value_and_gradient(lambda z: token_loss(z, target, case.make(21)).loss, logits, 2.0**15)
     _, expected = value_and_gradient(lambda z: case.reference(z, target), full, 2.0**15)
     torch.testing.assert_close(scaled[:, 1:].double(), expected[:, 1:], atol=1e-6, rtol=2e-3)
-    # at the target the gradient is a difference of numbers near 1: a few float32 roundings of those, times the scale
-    torch.testing.assert_close(scaled[:, 0].double(), expected[:, 0], atol=2.0**15 * 2.0**-22, rtol=2e-3)
+    # at the target the gradient is a difference of numbers up to log K: a few float32 roundings, times the scale
+    torch.testing.assert_close(scaled[:, 0].double(), expected[:, 0], atol=2.0**15 * 2.0**-21, rtol=2e-3)
 
 
 @parametrize()

@@ -1,11 +1,12 @@
 """Hand-made logs and a way to run the command, shared by the tests of the analysis layer."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def write(path, text):
@@ -41,4 +42,29 @@ def entry(i, hypothesis, detokenized=None, source="quelle", target="target", sco
     return (
         f"S-{i}\t{source}\nT-{i}\t{target}\nH-{i}\t{score}\t{hypothesis}\nD-{i}\t{score}\t{detokenized}\n"
         f"P-{i}\t{' '.join(f'{p:.4f}' for p in positional)}\n"
+    )
+
+
+# lines of a training log
+
+RESUMED = Path(__file__).parent / "analysis" / "data" / "resumed_train.log"
+CONFIG = (
+    "{'_name': None, 'common': {'_name': None, 'seed': 1}, 'model': Namespace(no_progress_bar=False, x=[0.1]), "
+    "'optimization': {'_name': None, 'max_update': 1200}, 'criterion': {'_name': 'labo', 'rho': 0.5}, 'ema': None}"
+)
+
+
+def inner(update, wall=2, epoch=1, nll=5.0):
+    values = {"loss": "6.5", "nll_loss": str(nll), "ups": "3.25", "wpb": "512.5", "num_updates": str(update)}
+    return json.dumps({"epoch": epoch, "update": 0.5, **values, "train_wall": str(wall), "wall": "9"})
+
+
+def valid(update, nll, epoch=1, **more):
+    values = {"loss": "6.0", "nll_loss": str(nll), "ppl": "32.00", "num_updates": str(update), **more}
+    return json.dumps({"epoch": epoch, **{f"valid_{key}": value for key, value in values.items() if value is not None}})
+
+
+def epoch_end(epoch, update, wall):
+    return json.dumps(
+        {"epoch": epoch, "train_num_updates": str(update), "train_train_wall": str(wall), "train_wall": "0"}
     )

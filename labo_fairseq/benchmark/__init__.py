@@ -1,0 +1,52 @@
+"""Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing.
+
+All candidates run in turn in one process, repetition by repetition, so that a machine whose speed drifts treats them
+alike; the figure to quote is the ratio of the medians. Memory is measured apart, a process for each candidate.
+
+example:
+  labo benchmark loss --rows 3500 --width 256 --vocabulary 8000
+  labo benchmark step --layers 3 --width 256 --vocabulary 8000 --json
+"""
+
+import json
+import sys
+
+
+def add_arguments(parser):
+    """Flags of `labo benchmark`."""
+    parser.add_argument("what", choices=["loss", "step"], help="one loss with its projection, or a whole training step")
+    parser.add_argument("--rows", type=int, default=3500, help="target tokens N of a batch")
+    parser.add_argument("--width", type=int, default=256, help="width D of the hidden states")
+    parser.add_argument("--vocabulary", type=int, default=8000, help="types V")
+    parser.add_argument("--layers", type=int, default=3, help="step: layers of the encoder and of the decoder")
+    parser.add_argument("--repetitions", type=int, default=9, help="timed runs of each candidate")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="loss: type of the inputs")
+    parser.add_argument("--loss-kernel", choices=["torch", "triton"], default="torch", help="loss: the row pass")
+    parser.add_argument("--matmul-bf16", action="store_true", help="run our candidates with bf16 matrix products too")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates whose name contains one of these")
+    parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")
+    parser.add_argument("--json", action="store_true", help="JSON in place of a table")
+
+
+def run(args):
+    """Measure, and print one row per candidate."""
+    from . import measure
+
+    rows, setting = measure.run(args)
+    if args.json:
+        print(json.dumps({"setting": setting, "rows": rows}, indent=1))
+        return
+    print("candidate\tmedian_ms\tratio\tmin_ms\tmax_ms\tpeak_extra_MB\tgradient_error")
+    for row in rows:
+        print("\t".join(_cell(row.get(key)) for key in row))
+    print("# " + "; ".join(f"{key} {value}" for key, value in setting.items()), file=sys.stdout)
+
+
+def _cell(value):
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1e-3 else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    return str(value)

@@ -1,0 +1,155 @@
+"""Interleaved timing, peak memory in fresh processes, and gradient error against float64."""
+
+import importlib.metadata
+import multiprocessing
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..errors import UserError
+from . import candidates as losses
+from .step import steps
+
+
+def run(args):
+    """Measure what the arguments of `labo benchmark` ask for: (list of rows, the setting)."""
+    for name in ("rows", "width", "vocabulary", "layers", "repetitions"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name}: {getattr(args, name)}: must be at least 1")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device: see labo doctor")
+    problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
+    table = _chosen(_table(args, problem), args.only)
+    baseline = losses.BASELINE
+    times = _interleaved(table, args.repetitions, problem.clear, args.device)
+    rows = []
+    for name in table:
+        median = statistics.median(times[name])
+        row = {
+            "candidate": name,
+            "median_ms": median * 1e3,
+            "ratio": median / statistics.median(times[baseline]),
+            "min_ms": min(times[name]) * 1e3,
+            "max_ms": max(times[name]) * 1e3,
+            "peak_extra_MB": None if args.no_memory or args.what == "step" else _peak_memory(args, name),
+            "gradient_error": _gradient_error(args, name) if args.what == "loss" else None,
+        }
+        rows.append(row)
+    return rows, _setting(args)
+
+
+def _table(args, problem):
+    if args.what == "step":
+        return steps(args)
+    table = losses.candidates(problem, args.loss_kernel)
+    return table | (_bf16_candidates(table) if args.matmul_bf16 else {})
+
+
+def _chosen(table, only):
+    """The baseline, and the candidates whose name contains one of the words."""
+    if not only:
+        return table
+    chosen = {name: f for name, f in table.items() if name == losses.BASELINE or any(word in name for word in only)}
+    if len(chosen) == 1 and not any(word in losses.BASELINE for word in only):
+        raise UserError(f"--only {' '.join(only)}: no such candidate: the names are {', '.join(table)}")
+    return chosen
+
+
+def _bf16_candidates(table):
+    """The floor and the fused candidates with bf16 matrix products inside (torch's fp32_precision setting)."""
+
+    def with_bf16(function):
+        def run_with_bf16():
+            setting = torch.backends.mkldnn.matmul
+            before, setting.fp32_precision = setting.fp32_precision, "bf16"
+            try:
+                function()
+            finally:
+                setting.fp32_precision = before
+
+        return run_with_bf16
+
+    fused = {name: f for name, f in table.items() if name.startswith(("fused", "floor"))}
+    return {f"{name}, bf16 products": with_bf16(function) for name, function in fused.items()}
+
+
+def _interleaved(table, repetitions, clear, device):
+    """Seconds of each run: one warm-up, then every candidate once per repetition."""
+    times = {name: [] for name in table}
+    for repetition in tqdm(range(repetitions + 1), desc="repetitions", disable=None):
+        for name, function in table.items():
+            clear()
+            start = _now(device)
+            function()
+            if repetition:
+                times[name].append(_now(device) - start)
+    return times
+
+
+def _now(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _peak_memory(args, name):
+    """MB above what was in use before one pass, gradients included, in a process of its own."""
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    process = multiprocessing.get_context("spawn").Process(target=_measure_memory, args=(args, name, queue))
+    process.start()
+    process.join()
+    return queue.get() if process.exitcode == 0 else None
+
+
+def _measure_memory(args, name, queue):
+    problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
+    function = _table(args, problem)[name]
+    if args.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        queue.put((torch.cuda.max_memory_allocated() - before) / 1e6)
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark of resident memory
+    before = _resident("VmRSS")
+    function()
+    queue.put((_resident("VmHWM") - before) / 1e6)
+
+
+def _resident(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
+
+
+def _gradient_error(args, name, rows=256):
+    """Largest error of the gradients of hidden states and weight, relative to the largest entry; on `rows` rows."""
+    kind, _, loss_name = name.partition(" ")
+    if kind not in ("fused", "dense") or "," in name:
+        return None
+    exact = losses.Problem.random(rows, args.width, args.vocabulary, args.device, torch.float64)
+    losses.dense(exact, losses.losses(exact)[loss_name])
+    problem = losses.Problem.random(rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
+    getattr(losses, kind)(problem, losses.losses(exact)[loss_name])
+    pairs = ((problem.hidden.grad, exact.hidden.grad), (problem.weight.grad, exact.weight.grad))
+    return max(((got.double() - true).abs().max() / true.abs().max()).item() for got, true in pairs)
+
+
+def _setting(args):
+    setting = {
+        "rows": args.rows,
+        "width": args.width,
+        "vocabulary": args.vocabulary,
+        "repetitions": args.repetitions,
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": args.dtype,
+        "row pass": args.loss_kernel,
+    }
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "fairseq", "labo_fairseq")}
+    return setting | versions

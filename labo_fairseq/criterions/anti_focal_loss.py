@@ -1,0 +1,28 @@
+"""Anti-focal loss (Raunak et al. 2020)."""
+
+from dataclasses import dataclass, field
+
+from fairseq.criterions import register_criterion
+
+from ..functional import AntiFocal
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from .focal_loss import DETACH_HELP
+
+
+@dataclass
+class AntiFocalLossConfig(LabelRegularizedConfig):
+    focal_gamma: float = field(default=1.0, metadata={"help": "γ, at least 0; 0 is cross entropy"})
+    focal_alpha: float = field(default=0.5, metadata={"help": "α, at least 0; 0 is cross entropy"})
+    detach_modulator: bool = field(default=False, metadata={"help": DETACH_HELP})
+
+
+@register_criterion("anti_focal_loss", dataclass=AntiFocalLossConfig)
+class AntiFocalLossCriterion(LabelRegularizedCriterion):
+    """-(1 + α p_k)^γ log p_k, in training and in validation (the released code leaves the factor out in validation)."""
+
+    def check(self, cfg):
+        within("--focal-gamma", cfg.focal_gamma, 0)
+        within("--focal-alpha", cfg.focal_alpha, 0)
+
+    def row_loss(self, model):
+        return AntiFocal(self.cfg.focal_gamma, self.cfg.focal_alpha, self.cfg.detach_modulator)

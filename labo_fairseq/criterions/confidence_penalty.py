@@ -1,0 +1,26 @@
+"""Confidence penalty (Pereyra et al. 2017): cross entropy minus the weighted entropy of the model."""
+
+from dataclasses import dataclass, field
+
+from fairseq.criterions import register_criterion
+
+from ..functional import ConfidencePenalty
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+
+
+@dataclass
+class ConfidencePenaltyConfig(LabelRegularizedConfig):
+    confidence_penalty: float = field(
+        default=0.1, metadata={"help": "β, weight of the entropy, at least 0; LABO's paper does not give its value"}
+    )
+
+
+@register_criterion("confidence_penalty", dataclass=ConfidencePenaltyConfig)
+class ConfidencePenaltyCriterion(LabelRegularizedCriterion):
+    """-log p_k - β H(p) (Lu et al. 2023, eq. 2)."""
+
+    def check(self, cfg):
+        within("--confidence-penalty", cfg.confidence_penalty, 0)
+
+    def row_loss(self, model):
+        return ConfidencePenalty(self.cfg.confidence_penalty)

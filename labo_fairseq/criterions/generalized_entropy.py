@@ -1,0 +1,28 @@
+"""Generalized entropy regularization (Meister et al. 2020)."""
+
+from dataclasses import dataclass, field
+
+from fairseq.criterions import register_criterion
+
+from ..functional import GeneralizedEntropy
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+
+
+@dataclass
+class GeneralizedEntropyConfig(LabelRegularizedConfig):
+    entropy_alpha: float = field(
+        default=0.5, metadata={"help": "α in [0, 1]: 0 is the confidence penalty, 1 label smoothing"}
+    )
+    entropy_weight: float = field(default=0.7, metadata={"help": "β, weight of the divergence, at least 0"})
+
+
+@register_criterion("generalized_entropy", dataclass=GeneralizedEntropyConfig)
+class GeneralizedEntropyCriterion(LabelRegularizedCriterion):
+    """-log p_k + β J_α(U||p), the skew Jensen divergence from the uniform distribution."""
+
+    def check(self, cfg):
+        within("--entropy-alpha", cfg.entropy_alpha, 0, 1)
+        within("--entropy-weight", cfg.entropy_weight, 0)
+
+    def row_loss(self, model):
+        return GeneralizedEntropy(self.cfg.entropy_alpha, self.cfg.entropy_weight)

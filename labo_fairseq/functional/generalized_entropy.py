@@ -1,0 +1,55 @@
+"""Generalized entropy regularization (Meister et al. 2020): one family from confidence penalty to label smoothing."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from .rows import RowPass, log_sum, prior_row, shift_rows
+from .smoothing import UNIFORM
+
+
+@dataclass(frozen=True)
+class GeneralizedEntropy:
+    """−log p_k + β·J_α(u‖p), the skew Jensen divergence with m = (1−α)·u + α·p (Meister et al. 2020, eq. 8-10):
+
+    J_α = KL(u‖m)/α + KL(p‖m)/(1−α)
+
+    α → 0 is KL(p‖u), the confidence penalty plus log K; α → 1 is KL(u‖p), label smoothing up to a constant and scale.
+    The authors' code leaves the constant Σ u log u out, so its loss values differ from these.
+
+    alpha: α in [0, 1]
+    weight: β, at least 0
+    prior_u: "uniform", or u as a tensor (V,), positive everywhere where α is 0
+    """
+
+    alpha: float
+    weight: float
+    prior_u: str | torch.Tensor = UNIFORM
+
+    # the prior is part of the divergence, not a linear term that could be taken out of the pass
+    prior: ClassVar[None] = None
+
+    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+        """See rows.row_pass."""
+        types, _, target_logit = shift_rows(z, target, masked)
+        u = prior_row(self.prior_u, types, z, masked)
+        p = torch.softmax(z, 1, out=torch.empty_like(z) if scratch is None else scratch)
+        total = log_sum(p)
+        nll = total - target_logit
+        log_p = z.sub_(total.unsqueeze(1))
+        if self.alpha == 1:
+            divergence = (torch.xlogy(u, u) - u * log_p).sum(1)
+            slope = p - u
+        else:
+            m = u if self.alpha == 0 else p.mul(self.alpha).add_((1 - self.alpha) * u)
+            ratio = log_p.sub_(m.clamp(min=torch.finfo(z.dtype).tiny).log())
+            kl_p = (p * ratio).sum(1)
+            divergence = kl_p / (1 - self.alpha)
+            if self.alpha:
+                divergence = divergence + (torch.xlogy(u, u) - torch.xlogy(u, m)).sum(-1) / self.alpha
+            slope = ratio.sub_(kl_p.unsqueeze(1)).mul_(p).div_(1 - self.alpha)
+        if gradient:
+            torch.add(p, slope, alpha=self.weight, out=z)
+            z.scatter_add_(1, target.unsqueeze(1), z.new_full((1, 1), -1.0).expand(len(z), 1))
+        return RowPass(nll + self.weight * divergence, nll, None)

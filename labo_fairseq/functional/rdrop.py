@@ -1,0 +1,60 @@
+"""R-Drop (Liang et al. 2021): two dropout passes whose predictions are pulled together, around any other loss."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .rows import RowPass, log_sum, row_pass
+
+
+@dataclass(frozen=True)
+class RDrop:
+    """The base loss of both passes plus w/2·[KL(p₁‖p₂) + KL(p₂‖p₁)], in the form of fairseq and of the authors.
+
+    Rows come in pairs: rows 2i and 2i+1 are the same token in the first and in the second pass. The value of the pair
+    stands in its first row and 0 in its second, so that a sum counts it once. The gradient flows through both.
+
+    base: any loss object
+    weight: w, at least 0
+    """
+
+    base: Any
+    weight: float
+
+    rows_per_token = 2
+
+    @property
+    def prior(self):
+        return self.base.prior
+
+    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+        """See rows.row_pass."""
+        pull, divergence = self._pull(z, masked)
+        out = row_pass(z, target, self.base, gradient, prior_logit, masked, scratch)
+        if gradient:
+            z.add_(pull, alpha=self.weight / 2)
+        value = out.value.view(-1, 2)
+        both = torch.stack([value.sum(1) + self.weight / 2 * divergence, torch.zeros_like(divergence)], 1)
+        return RowPass(both.view(-1), out.nll, out.prior_weight)
+
+    @staticmethod
+    def _pull(z, masked):
+        """Gradient (2n, V) and value (n,) of KL(p₁‖p₂) + KL(p₂‖p₁)."""
+        p = torch.softmax(z, 1)
+        peak = z.amax(1)
+        lse = (log_sum(p) + peak).view(-1, 2)
+        first, second = p.view(-1, 2, p.size(1)).unbind(1)
+        pair = z.view(-1, 2, z.size(1))
+        # log p₁ − log p₂
+        ratio = (pair[:, 0] - pair[:, 1]).sub_((lse[:, 0] - lse[:, 1]).unsqueeze(1))
+        if masked is not None:
+            ratio.nan_to_num_(nan=0.0)  # −inf − (−inf): types that neither pass has
+        kl_first, kl_second = (first * ratio).sum(1), -(second * ratio).sum(1)
+        # ∂/∂z₁ = p₁∘(ratio − KL₁₂) + p₁ − p₂, and the same for the second with the signs turned
+        pull = torch.empty_like(pair)
+        torch.sub(ratio, (kl_first - 1).unsqueeze(1), out=pull[:, 0])
+        pull[:, 0].mul_(first).sub_(second)
+        torch.sub(-(kl_second - 1).unsqueeze(1), ratio, out=pull[:, 1])
+        pull[:, 1].mul_(second).sub_(first)
+        return pull.view_as(z), kl_first + kl_second

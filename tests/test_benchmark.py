@@ -1,0 +1,63 @@
+"""labo benchmark: every candidate runs, the table is whole, memory and gradient error are measured."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SMALL = ["--rows", 64, "--width", 16, "--vocabulary", 300, "--repetitions", 2, "--threads", 1]
+
+
+def benchmark(*arguments):
+    command = [sys.executable, "-m", "labo_fairseq.cli", "benchmark", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_every_loss_is_there_fused_and_dense():
+    done = benchmark("loss", *SMALL, "--no-memory", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    rows = {row["candidate"]: row for row in result["rows"]}
+    assert rows["fairseq label_smoothed_cross_entropy"]["ratio"] == 1
+    for name in ("labo adaptive", "label smoothing unigram", "focal", "generalized entropy", "r-drop labo adaptive"):
+        assert rows[f"fused {name}"]["gradient_error"] < 3e-6 and rows[f"dense {name}"]["median_ms"] > 0
+    assert {"floor: three products", "labo as the paper writes it", "F.cross_entropy label_smoothing"} <= rows.keys()
+    assert result["setting"]["threads"] == 1 and result["setting"]["torch"]
+
+
+def test_memory_and_table():
+    done = benchmark("loss", *SMALL, "--only", "fused labo fixed", "--matmul-bf16")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert [line[0] for line in lines[1:]] == [
+        "fairseq label_smoothed_cross_entropy",
+        "fused labo fixed",
+        "fused labo fixed, bf16 products",
+    ]
+    assert {len(line) for line in lines} == {7} and float(lines[2][5]) >= 0
+
+
+def test_steps():
+    done = benchmark("step", *SMALL, "--layers", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    names = [row["candidate"] for row in json.loads(done.stdout)["rows"]]
+    assert "labo adaptive, fused" in names and "labo adaptive, dense" in names
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["loss", "--only", "nothing"], "--only nothing: no such candidate"),
+        (["loss", "--repetitions", 0], "--repetitions: 0"),
+        (["loss", "--rows", -1], "--rows: -1"),
+        (["loss", "--device", "cuda"], "--device cuda"),
+    ],
+)
+def test_bad_settings(arguments, message):
+    import torch
+
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    done = benchmark(*arguments)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
