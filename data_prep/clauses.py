@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from . import english, german
 
-# German modal: English for present and past; (auxiliary, ...) or a verb with to
+# German modal: its English by tense, either auxiliary words or (verb, "to"), which takes do-support
 _MODALS = {
     "können": {"present": "can", "past": "could"},
     "sollen": {"present": "should"},
@@ -18,7 +18,7 @@ _MODALS = {
     "wollen": {"present": ("want", "to"), "past": ("want", "to")},
 }
 MODALS = {tense: tuple(name for name, forms in _MODALS.items() if tense in forms) for tense in ("present", "past")}
-_FIXED_PARTICLES = ("for", "to", "of", "into", "out of")
+_FIXED_PARTICLES = ("for", "to", "of", "into")  # these never move behind a pronoun
 
 
 @dataclass

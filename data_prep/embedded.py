@@ -8,6 +8,7 @@ split and between splits. Text stays cased: sentence-initial capitals and German
 """
 
 from .sentences import Sentences
+from .steps import moses
 
 LANGUAGES = ("de", "en")
 SYNTHETIC = True
@@ -64,6 +65,4 @@ class Corpus:
     @staticmethod
     def tokenizer(language):
         """A function line -> Moses-tokenized line; not lower-cased."""
-        from .steps import moses
-
         return moses(language)
