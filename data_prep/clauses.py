@@ -44,6 +44,7 @@ class Clause:
     place: tuple = ()
     gladly: bool = False
     front: str = "subject"
+    moved: bool = False  # the time stands first in English though not in German
     question: tuple = ()  # (German, English) question adverb, or ("", "") for yes or no
 
     def german_main(self):
@@ -157,7 +158,7 @@ class Clause:
     def _english_fronted(self):
         words = self.comment[1].split() if self.comment else []
         words = [word for part in words for word in part.replace(",", " ,").split()]
-        if self.front == "time":
+        if self.front == "time" or self.moved:
             words += self.time[1].split()
         return words
 
@@ -213,7 +214,7 @@ class Clause:
         words += ["with", *self.companion.english(False)] if self.companion else []
         words += [self.manner[1]] if self.manner else []
         words += [self.place[1], *self.place[2].english(False)] if self.place else []
-        words += self.time[1].split() if self.time and self.front != "time" else []
+        words += self.time[1].split() if self.time and self.front != "time" and not self.moved else []
         return words
 
 

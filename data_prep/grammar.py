@@ -8,6 +8,7 @@ from .phrases import PRONOUN_OF, Attribute, Name, Phrase, Pronoun, RelativeProno
 HUMAN = ("person", "family")
 _ORDINARY_SUBJECTS = {"ich": 22, "er": 22, "sie": 20, "wir": 16, "sie+": 10, "Sie": 3, "du": 4}
 _OBJECTS = ("ich", "er", "sie", "wir", "Sie")  # no "sie" for them: as an accusative it looks like "sie" for her
+_VARIATION = 0.35  # how often a word with a synonym gets it
 _NUMBERS = words.pairs(lexicon.NUMBERS)
 _RENAMED_TOWNS = [tuple(line.split()) for line in lexicon.RENAMED_TOWNS.strip().split("\n")]
 
@@ -41,12 +42,12 @@ class Grammar(Draw):
                 actor = self.person_name() if self.chance(0.4) else Phrase(self.noun(("person",)), "def")
                 timed = self.chance(0.35)
                 time = self.time("past") if timed else ()
-                phrase.attribute = Attribute(self.zipf(frames, shift=5), None if timed else actor, time)
+                phrase.attribute = Attribute(self.varied(self.zipf(frames, shift=5)), None if timed else actor, time)
 
     def noun(self, kinds):
         """A noun, often a compound."""
         known = {kind: 1 + len(words.NOUNS[kind]) ** 0.5 for kind in kinds}
-        noun = self.zipf(words.NOUNS[self.weighted(known)], shift=7)
+        noun = self.varied(self.zipf(words.NOUNS[self.weighted(known)], shift=7))
         if noun.kind == "container":
             contents = words.contents_of(noun)
             return words.filled(*self.zipf(contents), noun) if self.chance(0.8) else noun
@@ -85,7 +86,7 @@ class Grammar(Draw):
     def _describe(self, phrase):
         fitting = words.adjectives_for(phrase.noun.kind)
         if fitting:
-            phrase.adjectives = [self.zipf(fitting, shift=5)]
+            phrase.adjectives = [self.varied(self.zipf(fitting, shift=5))]
 
     def person_name(self, first_only=False):
         """A first name, or Mr. or Ms. and a surname of which many are made up of two parts."""
@@ -127,7 +128,13 @@ class Grammar(Draw):
 
     def frame(self, accept):
         """A verb frame for which accept(frame) holds, by Zipf's law on the table's order."""
-        return self.zipf([frame for frame in words.FRAMES if accept(frame)], shift=16)
+        return self.varied(self.zipf([frame for frame in words.FRAMES if accept(frame)], shift=16))
+
+    def varied(self, item):
+        """A noun, adjective or frame, at times with another English word for it, as people's translations vary."""
+        if not self.chance(_VARIATION):
+            return item
+        return words.verb_synonym(item) if isinstance(item, words.Frame) else words.synonym(item)
 
     def clause(self, subject=None, tense=None, simple=False, frame=None):
         """A clause in a random verb; with a subject given, one that fits people; tense: present, past or future."""
@@ -212,7 +219,7 @@ class Grammar(Draw):
         usable = [f for f in usable if "person" in f.subjects]
         if not usable:
             return None
-        frame = self.zipf(usable, shift=5)
+        frame = self.varied(self.zipf(usable, shift=5))
         role = next(item.role for item in frame.complements if item.role in roles)
         clause = self.clause(None, tense, simple=True, frame=frame)
         clause.objects[role], clause.front, clause.negated = pronoun, role, False
