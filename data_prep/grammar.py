@@ -8,7 +8,7 @@ from .phrases import PRONOUN_OF, Attribute, Name, Phrase, Pronoun, RelativeProno
 HUMAN = ("person", "family")
 _ORDINARY_SUBJECTS = {"ich": 22, "er": 22, "sie": 20, "wir": 16, "sie+": 10, "Sie": 3, "du": 4}
 _OBJECTS = ("ich", "er", "sie", "wir", "Sie")  # no "sie" for them: as an accusative it looks like "sie" for her
-_VARIATION = 0.35  # how often a word with a synonym gets it
+_VARIATION = 0.45  # how often a word with a synonym gets it
 _NUMBERS = words.pairs(lexicon.NUMBERS)
 _RENAMED_TOWNS = [tuple(line.split()) for line in lexicon.RENAMED_TOWNS.strip().split("\n")]
 

@@ -28,7 +28,7 @@ class Sentences(Statements):
         while True:
             german_words, english_words, end = self.weighted(patterns)()
             translation = sentence(english_words, end)
-            yield sentence(german_words, end), contracted(translation) if self.chance(0.35) else translation
+            yield sentence(german_words, end), contracted(translation) if self.chance(0.45) else translation
 
     def plain(self):
         """One main clause; time, a comment or the object may stand first."""
@@ -41,7 +41,7 @@ class Sentences(Statements):
             clause.front = "time"
         elif self._may_front_object(clause) and self.chance(0.15):
             clause.front = "A"
-        clause.moved = bool(clause.time) and clause.front == "subject" and not clause.comment and self.chance(0.3)
+        clause.moved = bool(clause.time) and clause.front == "subject" and not clause.comment and self.chance(0.4)
         return clause.german_main(), clause.english_main(), "."
 
     def _may_front_object(self, clause):

@@ -282,4 +282,5 @@ def test_every_synonym_is_for_a_word_that_exists():
     changed = [item for item in nouns_and_adjectives if words.synonym(item) is not item]
     assert {item.english for item in changed} == {line.split()[0] for line in lexicon.SYNONYMS.strip().split("\n")}
     varied = [item for item in words.FRAMES if words.verb_synonym(item) is not item]
-    assert {f"{item.english} {item.particle}".strip() for item in varied} == {line.split()[0].replace("_", " ") for line in verbs.SYNONYMS.strip().split("\n")}
+    listed = {line.split()[0].replace("_", " ") for line in verbs.SYNONYMS.strip().split("\n")}
+    assert {f"{item.english} {item.particle}".strip() for item in varied} == listed
