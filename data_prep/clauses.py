@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from . import english, german
 
-# German modal: English for present and past; (auxiliary, ...) or a verb with to
+# German modal: its English by tense, either auxiliary words or (verb, "to"), which takes do-support
 _MODALS = {
     "können": {"present": "can", "past": "could"},
     "sollen": {"present": "should"},
@@ -18,7 +18,7 @@ _MODALS = {
     "wollen": {"present": ("want", "to"), "past": ("want", "to")},
 }
 MODALS = {tense: tuple(name for name, forms in _MODALS.items() if tense in forms) for tense in ("present", "past")}
-_FIXED_PARTICLES = ("for", "to", "of", "into", "out of")
+_FIXED_PARTICLES = ("for", "to", "of", "into")  # these never move behind a pronoun
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Clause:
     place: tuple = ()
     gladly: bool = False
     front: str = "subject"
+    moved: bool = False  # the time stands first in English though not in German
     question: tuple = ()  # (German, English) question adverb, or ("", "") for yes or no
 
     def german_main(self):
@@ -157,7 +158,7 @@ class Clause:
     def _english_fronted(self):
         words = self.comment[1].split() if self.comment else []
         words = [word for part in words for word in part.replace(",", " ,").split()]
-        if self.front == "time":
+        if self.front == "time" or self.moved:
             words += self.time[1].split()
         return words
 
@@ -213,7 +214,7 @@ class Clause:
         words += ["with", *self.companion.english(False)] if self.companion else []
         words += [self.manner[1]] if self.manner else []
         words += [self.place[1], *self.place[2].english(False)] if self.place else []
-        words += self.time[1].split() if self.time and self.front != "time" else []
+        words += self.time[1].split() if self.time and self.front != "time" and not self.moved else []
         return words
 
 

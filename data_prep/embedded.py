@@ -3,11 +3,14 @@
 It is for tests, examples and quick experiments, not for claims about real translation. It has what makes translation
 hard at small scale: verb-second and verb-final clauses, separable verbs, the perfect with haben and sein, case, gender
 and agreement, compounds, words whose translation depends on the context, names, and a Zipf-distributed lexicon with a
-long tail. The same seed gives the same bytes on every machine; source and target sentences are all different, within a
-split and between splits. Text stays cased: sentence-initial capitals and German nouns are part of the task.
+long tail. Some English varies freely (big or large, doesn't or does not), so that no system can be right every time and
+a model has something to be uncertain about. The same seed gives the same bytes on every machine; source and target
+sentences are all different, within a split and between splits. Text stays cased: sentence-initial capitals and German
+nouns are part of the task.
 """
 
 from .sentences import Sentences
+from .steps import moses
 
 LANGUAGES = ("de", "en")
 SYNTHETIC = True
@@ -64,6 +67,4 @@ class Corpus:
     @staticmethod
     def tokenizer(language):
         """A function line -> Moses-tokenized line; not lower-cased."""
-        from .steps import moses
-
         return moses(language)

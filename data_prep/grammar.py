@@ -8,6 +8,7 @@ from .phrases import PRONOUN_OF, Attribute, Name, Phrase, Pronoun, RelativeProno
 HUMAN = ("person", "family")
 _ORDINARY_SUBJECTS = {"ich": 22, "er": 22, "sie": 20, "wir": 16, "sie+": 10, "Sie": 3, "du": 4}
 _OBJECTS = ("ich", "er", "sie", "wir", "Sie")  # no "sie" for them: as an accusative it looks like "sie" for her
+_VARIATION = 0.45  # how often a word with a synonym gets it
 _NUMBERS = words.pairs(lexicon.NUMBERS)
 _RENAMED_TOWNS = [tuple(line.split()) for line in lexicon.RENAMED_TOWNS.strip().split("\n")]
 
@@ -24,14 +25,14 @@ class Grammar(Draw):
         noun = self.noun(kinds)
         phrase = Phrase(noun, "def", plural=bool(noun.plural) and self.chance(0.27))
         self._determine(phrase, near)
-        if self.chance(0.25):
+        if self.chance(0.2):
             self._describe(phrase)
         if not simple and phrase.determiner in ("def", "indef") and not phrase.owner:
             self._extend(phrase)
         return phrase
 
     def _extend(self, phrase):
-        choice = self.weighted({"relative": 12, "attribute": 12, "none": 76})
+        choice = self.weighted({"relative": 12, "attribute": 14, "none": 74})
         if choice == "relative":
             phrase.relative = self.relative(phrase)
         elif choice == "attribute":
@@ -41,17 +42,17 @@ class Grammar(Draw):
                 actor = self.person_name() if self.chance(0.4) else Phrase(self.noun(("person",)), "def")
                 timed = self.chance(0.35)
                 time = self.time("past") if timed else ()
-                phrase.attribute = Attribute(self.zipf(frames, shift=5), None if timed else actor, time)
+                phrase.attribute = Attribute(self.varied(self.zipf(frames, shift=5)), None if timed else actor, time)
 
     def noun(self, kinds):
         """A noun, often a compound."""
         known = {kind: 1 + len(words.NOUNS[kind]) ** 0.5 for kind in kinds}
-        noun = self.zipf(words.NOUNS[self.weighted(known)], shift=4)
+        noun = self.varied(self.zipf(words.NOUNS[self.weighted(known)], shift=7))
         if noun.kind == "container":
             contents = words.contents_of(noun)
             return words.filled(*self.zipf(contents), noun) if self.chance(0.8) else noun
         modifiers = words.modifiers_of(noun)
-        if modifiers and self.chance(0.36):
+        if modifiers and self.chance(0.42):
             return words.compound(*self.zipf(modifiers), noun)
         return noun
 
@@ -85,21 +86,21 @@ class Grammar(Draw):
     def _describe(self, phrase):
         fitting = words.adjectives_for(phrase.noun.kind)
         if fitting:
-            phrase.adjectives = [self.zipf(fitting, shift=3)]
+            phrase.adjectives = [self.varied(self.zipf(fitting, shift=5))]
 
     def person_name(self, first_only=False):
         """A first name, or Mr. or Ms. and a surname of which many are made up of two parts."""
         gender = self.uniform("mf")
-        if first_only or self.chance(0.6):
+        if first_only or self.chance(0.5):
             name = self.zipf((lexicon.MEN if gender == "m" else lexicon.WOMEN).split())
             return Name(name, name, gender)
-        surname = self.invented_name() if self.chance(0.4) else self.zipf(lexicon.SURNAMES.split(), shift=6)
+        surname = self.invented_name() if self.chance(0.5) else self.zipf(lexicon.SURNAMES.split(), shift=6)
         title, translation = ("Herr", "Mr.") if gender == "m" else ("Frau", "Ms.")
         return Name(f"{title} {surname}", f"{translation} {surname}", gender)
 
     def town(self):
         """A town with an English name, one without, or a made-up village."""
-        choice = self.weighted({"same": 45, "renamed": 35, "invented": 20})
+        choice = self.weighted({"same": 38, "renamed": 32, "invented": 30})
         if choice == "renamed":
             return Name(*self.zipf(_RENAMED_TOWNS))
         name = self.zipf(lexicon.TOWNS.split()) if choice == "same" else self.invented_name()
@@ -127,13 +128,19 @@ class Grammar(Draw):
 
     def frame(self, accept):
         """A verb frame for which accept(frame) holds, by Zipf's law on the table's order."""
-        return self.zipf([frame for frame in words.FRAMES if accept(frame)], shift=10)
+        return self.varied(self.zipf([frame for frame in words.FRAMES if accept(frame)], shift=16))
+
+    def varied(self, item):
+        """A noun, adjective or frame, at times with another English word for it, as people's translations vary."""
+        if not self.chance(_VARIATION):
+            return item
+        return words.verb_synonym(item) if isinstance(item, words.Frame) else words.synonym(item)
 
     def clause(self, subject=None, tense=None, simple=False, frame=None):
         """A clause in a random verb; with a subject given, one that fits people; tense: present, past or future."""
         frame = frame or self.frame(lambda item: subject is None or "person" in item.subjects)
         subject = subject or self.subject(frame.subjects, simple)
-        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 32, "past": 58, "future": 10}))
+        clause = Clause(frame, subject, tense=tense or self.weighted({"present": 28, "past": 62, "future": 10}))
         for item in frame.complements:
             if item.role == "@":
                 self._place(clause, item.kinds)
@@ -212,7 +219,7 @@ class Grammar(Draw):
         usable = [f for f in usable if "person" in f.subjects]
         if not usable:
             return None
-        frame = self.zipf(usable, shift=5)
+        frame = self.varied(self.zipf(usable, shift=5))
         role = next(item.role for item in frame.complements if item.role in roles)
         clause = self.clause(None, tense, simple=True, frame=frame)
         clause.objects[role], clause.front, clause.negated = pronoun, role, False

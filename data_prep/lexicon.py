@@ -958,3 +958,46 @@ COMMENTS = "leider unfortunately,|vielleicht maybe|natürlich of_course|wahrsche
     "deshalb therefore,|trotzdem nevertheless,|endlich finally,|offenbar apparently,"
 NUMBERS = "zwei two|drei three|vier four|fünf five|zehn ten|sechs six|sieben seven|acht eight|neun nine|zwölf twelve|" \
     "elf eleven|zwanzig twenty|dreißig thirty|fünfzehn fifteen"
+
+# English words that vary freely with another one: translations differ among people, and no model can know which
+SYNONYMS = """
+big large
+small little
+fast quick
+beautiful lovely
+sick ill
+expensive costly
+smart clever
+strange odd
+sad unhappy
+difficult hard
+famous well-known
+tired weary
+broken damaged
+dirty filthy
+car automobile
+picture painting
+present gift
+store shop
+doctor physician
+child kid
+movie film
+telephone phone
+bicycle bike
+apartment flat
+street road
+sweater pullover
+refrigerator fridge
+company firm
+story tale
+trip journey
+boss chief
+parcel package
+airplane plane
+colleague coworker
+customer client
+city town
+bag handbag
+coat overcoat
+suitcase trunk
+"""

@@ -4,6 +4,8 @@ Main clauses, questions, subordinate, dass, ob and relative clauses, infinitives
 comparison, passive, there is, prices, and two clauses joined; the weights below say how often.
 """
 
+import re
+
 from . import german, lexicon, verbs, words
 from .clauses import Clause
 from .grammar import HUMAN
@@ -19,13 +21,14 @@ class Sentences(Statements):
 
     def __iter__(self):
         patterns = {
-            self.plain: 33, self.yes_or_no: 4, self.question_word: 4, self.who_or_what: 1, self.subordinate: 14,
-            self.that: 8, self.whether: 6, self.infinitive: 11, self.purpose: 7, self.request: 1, self.description: 1,
+            self.plain: 33, self.yes_or_no: 3, self.question_word: 3, self.who_or_what: 1, self.subordinate: 14,
+            self.that: 8, self.whether: 6, self.infinitive: 13, self.purpose: 7, self.request: 1, self.description: 1,
             self.comparison: 1, self.passive: 6, self.there_is: 6, self.price: 1, self.joined: 2,
         }  # fmt: skip
         while True:
             german_words, english_words, end = self.weighted(patterns)()
-            yield sentence(german_words, end), sentence(english_words, end)
+            translation = sentence(english_words, end)
+            yield sentence(german_words, end), contracted(translation) if self.chance(0.45) else translation
 
     def plain(self):
         """One main clause; time, a comment or the object may stand first."""
@@ -38,6 +41,7 @@ class Sentences(Statements):
             clause.front = "time"
         elif self._may_front_object(clause) and self.chance(0.15):
             clause.front = "A"
+        clause.moved = bool(clause.time) and clause.front == "subject" and not clause.comment and self.chance(0.4)
         return clause.german_main(), clause.english_main(), "."
 
     def _may_front_object(self, clause):
@@ -190,6 +194,12 @@ def _affirm(clause):
     phrase = clause.objects.get("A")
     if isinstance(phrase, Phrase) and phrase.determiner == "no":
         phrase.determiner = "indef" if phrase.noun.plural else "none"
+
+
+def contracted(text):
+    """English as it is spoken: doesn't, can't, won't."""
+    text = text.replace("will not", "won't").replace("Will not", "Won't").replace("annot", "an't")
+    return re.sub(r"\b(do|does|did|is|are|was|were|should|could|would) not\b", r"\1n't", text)
 
 
 def sentence(words, end):

@@ -57,7 +57,7 @@ class Statements(Grammar):
         """To be and an adjective, now or then, perhaps with not, very or too."""
         kind = kind or self.uniform(("person", *_THINGS, "animal", "task", "idea", "text", "place", "event"))
         subject = subject or self.phrase((kind,), simple=True)
-        item = self.zipf(words.adjectives_for(kind), shift=4)
+        item = self.varied(self.zipf(words.adjectives_for(kind), shift=4))
         tense = self.weighted({"present": 70, "past": 30})
         degree = self.uniform((("sehr", "very"), ("zu", "too"), ("nicht", "not"), ("", ""), ("", ""), ("", "")))
         finite = german.finite("sein", tense, subject.person, subject.plural)
@@ -103,7 +103,7 @@ class Statements(Grammar):
 
     def passive(self):
         """Something was done, at times by someone."""
-        frame = self.zipf(words.DEEDS, shift=10)
+        frame = self.varied(self.zipf(words.DEEDS, shift=16))
         thing = self.phrase(frame.complement("A").kinds, simple=True)
         actor = self.phrase(HUMAN, simple=True) if self.chance(0.35) else None
         time = self.time("past") if self.chance(0.5) else ()

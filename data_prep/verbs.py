@@ -356,10 +356,42 @@ dream dreamed dreamed
 bake baked baked
 win won won
 say said said
+speak spoke spoken
+shut shut shut
+quit quit quit
 """
 
 # English verbs for states: no progressive, no "would like to", no manner
 STATIVE = (
     "like", "have", "know", "need", "belong", "understand", "believe", "trust", "lie", "stand", "sit", "see", "hear",
-    "find", "get", "lose", "work",
+    "find", "get", "lose", "work", "require",
 )  # fmt: skip
+
+# English verbs that vary freely, as in lexicon.SYNONYMS
+SYNONYMS = """
+buy purchase
+look_for search_for
+get receive
+begin start
+end stop
+talk speak
+close shut
+pick_up collect
+give_back return
+tidy_up clean_up
+turn_off switch_off
+turn_on switch_on
+give_up quit
+repair fix
+hire employ
+watch observe
+cancel call_off
+take_part participate
+chase hunt
+throw_away discard
+need require
+find discover
+show present
+depart leave
+follow pursue
+"""

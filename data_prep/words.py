@@ -122,6 +122,29 @@ def pairs(table):
     return tuple(tuple(word.replace("_", " ") for word in entry.split(" ")) for entry in table.split("|"))
 
 
+def _synonyms(table):
+    return {first: second for line in _lines(table) for first, second in pairs(line)}
+
+
+_NAMES_VARY, _VERBS_VARY = _synonyms(lexicon.SYNONYMS), _synonyms(verbs.SYNONYMS)
+
+
+def synonym(word):
+    """The noun or adjective with its other English translation, or as it is."""
+    if word.english not in _NAMES_VARY:
+        return word
+    other = _NAMES_VARY[word.english]
+    if isinstance(word, Noun):
+        return replace(word, english=other, english_plural=word.english_plural and english.plural(other))
+    return replace(word, english=other)
+
+
+def verb_synonym(frame):
+    """The frame with its other English verb, or as it is."""
+    verb, _, particle = _VERBS_VARY.get(f"{frame.english} {frame.particle}".strip(), "").partition(" ")
+    return replace(frame, english=verb, particle=particle) if verb else frame
+
+
 def compound(modifier, translation, head):
     """A compound noun: Garten + Stuhl -> Gartenstuhl, garden chair."""
     return replace(

@@ -1,10 +1,10 @@
 """Sentence patterns against hand-written translations."""
 
 import pytest
-from labo_fairseq.data_prep import words
+from labo_fairseq.data_prep import lexicon, verbs, words
 from labo_fairseq.data_prep.clauses import Clause
 from labo_fairseq.data_prep.phrases import Attribute, Name, Phrase, Pronoun, RelativePronoun
-from labo_fairseq.data_prep.sentences import sentence
+from labo_fairseq.data_prep.sentences import contracted, sentence
 
 
 def frame(infinitive, translation):
@@ -254,3 +254,33 @@ def test_ambiguous_nouns_never_meet_a_verb_that_leaves_them_ambiguous():
             for complement in item.complements:
                 fitting = [english for english, kinds in found.items() if kinds & set(complement.kinds)]
                 assert len(fitting) <= 1, (item.verb.infinitive, fitting)
+
+
+@pytest.mark.parametrize(
+    ("full", "short"),
+    [
+        ("He does not sleep.", "He doesn't sleep."),
+        ("Why could you not come?", "Why could you not come?"),
+        ("They cannot come and will not write.", "They can't come and won't write."),
+        ("I am not nothing.", "I am not nothing."),
+    ],
+)
+def test_contractions(full, short):
+    assert contracted(full) == short
+
+
+def test_synonyms_keep_the_german_word_and_its_number():
+    car = words.synonym(next(item for item in words.NOUNS["vehicle"] if item.german == "Auto"))
+    assert (car.german, car.english, car.english_plural) == ("Auto", "automobile", "automobiles")
+    pick_up = words.verb_synonym(frame("abholen", "pick"))
+    assert (pick_up.verb.infinitive, pick_up.english, pick_up.particle) == ("abholen", "collect", "")
+    assert words.verb_synonym(READ) is READ
+
+
+def test_every_synonym_is_for_a_word_that_exists():
+    nouns_and_adjectives = [*words.ADJECTIVES, *(item for kind in words.NOUNS.values() for item in kind)]
+    changed = [item for item in nouns_and_adjectives if words.synonym(item) is not item]
+    assert {item.english for item in changed} == {line.split()[0] for line in lexicon.SYNONYMS.strip().split("\n")}
+    varied = [item for item in words.FRAMES if words.verb_synonym(item) is not item]
+    listed = {line.split()[0].replace("_", " ") for line in verbs.SYNONYMS.strip().split("\n")}
+    assert {f"{item.english} {item.particle}".strip() for item in varied} == listed
