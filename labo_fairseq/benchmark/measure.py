@@ -1,5 +1,6 @@
 """Interleaved timing, peak memory in fresh processes, and gradient error against float64."""
 
+import contextlib
 import importlib.metadata
 import multiprocessing
 import platform
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from ..errors import UserError
 from . import candidates as losses
 from .step import steps
+
+_BF16 = ", bf16 products"
 
 
 def run(args):
@@ -62,21 +65,27 @@ def _chosen(table, only):
 
 
 def _bf16_candidates(table):
-    """The floor and the fused candidates with bf16 matrix products inside (torch's fp32_precision setting)."""
+    """The floor and the fused candidates with bf16 matrix products inside."""
 
     def with_bf16(function):
         def run_with_bf16():
-            setting = torch.backends.mkldnn.matmul
-            before, setting.fp32_precision = setting.fp32_precision, "bf16"
-            try:
+            with _bf16_products():
                 function()
-            finally:
-                setting.fp32_precision = before
 
         return run_with_bf16
 
     fused = {name: f for name, f in table.items() if name.startswith(("fused", "floor"))}
-    return {f"{name}, bf16 products": with_bf16(function) for name, function in fused.items()}
+    return {f"{name}{_BF16}": with_bf16(function) for name, function in fused.items()}
+
+
+@contextlib.contextmanager
+def _bf16_products():
+    setting = torch.backends.mkldnn.matmul
+    before, setting.fp32_precision = setting.fp32_precision, "bf16"
+    try:
+        yield
+    finally:
+        setting.fp32_precision = before
 
 
 def _interleaved(table, repetitions, clear, device):
@@ -129,13 +138,14 @@ def _resident(field):
 
 def _gradient_error(args, name, rows=256):
     """Largest error of the gradients of hidden states and weight, relative to the largest entry; on `rows` rows."""
-    kind, _, loss_name = name.partition(" ")
-    if kind not in ("fused", "dense") or "," in name:
+    kind, _, loss_name = name.removesuffix(_BF16).partition(" ")
+    if kind not in ("fused", "dense"):
         return None
     exact = losses.Problem.random(rows, args.width, args.vocabulary, args.device, torch.float64)
     losses.dense(exact, losses.losses(exact)[loss_name])
     problem = losses.Problem.random(rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
-    getattr(losses, kind)(problem, losses.losses(exact)[loss_name])
+    with _bf16_products() if name.endswith(_BF16) else contextlib.nullcontext():
+        getattr(losses, kind)(problem, losses.losses(exact)[loss_name])
     pairs = ((problem.hidden.grad, exact.hidden.grad), (problem.weight.grad, exact.weight.grad))
     return max(((got.double() - true).abs().max() / true.abs().max()).item() for got, true in pairs)
 

@@ -42,8 +42,8 @@ class LabelRegularizedConfig(FairseqDataclass):
     bf16_products: bool = field(
         default=False,
         metadata={
-            "help": "CPU: multiply float32 matrices in bfloat16 (AMX or AVX512-BF16) in the whole model, with float32 "
-            "sums; gradients are then accurate to about 3e-3"
+            "help": "CPU: allow bfloat16 inside the products of float32 matrices of the whole model (with AMX, gradients "
+            "are then accurate to a few parts in a thousand; see docs/performance.md)"
         },
     )
     z_loss: float = field(default=0.0, metadata={"help": "λ of the additional term λ·LSE², at least 0"})
