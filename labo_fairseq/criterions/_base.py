@@ -42,7 +42,7 @@ class LabelRegularizedConfig(FairseqDataclass):
     bf16_products: bool = field(
         default=False,
         metadata={
-            "help": "CPU: allow bfloat16 inside the products of float32 matrices of the whole model (with AMX, gradients "
+            "help": "CPU: allow bfloat16 inside products of float32 matrices, in the whole model (with AMX, gradients "
             "are then accurate to a few parts in a thousand; see docs/performance.md)"
         },
     )
