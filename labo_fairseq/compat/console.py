@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+import threading
 
 EXIT_CODE = 2
 
@@ -42,9 +43,21 @@ def _reporting(function, command):
                 print(f"{command()}: {error}", file=sys.stderr)
             elif not _reported_by_worker(error):
                 raise
-            sys.exit(EXIT_CODE)
+            _leave()
 
     return call
+
+
+def _leave():
+    """Exit with EXIT_CODE, also out of the training loop, where fairseq's threads still fetch batches.
+
+    Python's shutdown under such a thread can end in abort() ("terminate called without an active exception").
+    """
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_CODE)
+    sys.exit(EXIT_CODE)
 
 
 def _reported_by_worker(error):
