@@ -105,7 +105,7 @@ embedded)
         --lr 0.005 --warmup-updates $(((max_update + 4) / 5)) --max-tokens 1024 --save-interval-updates 200)
     ;;
 multi30k)
-    # 4,000 merges in place of the corpus recipe's 10,000: a smaller vocabulary halves the time of an update
+    # 4,000 merges in place of the corpus recipe's 10,000: a smaller vocabulary makes an update cheaper
     subwords=(--bpe-operations 4000)
     recipe=(--arch transformer --encoder-layers 4 --decoder-layers 4
         --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256

@@ -92,7 +92,7 @@ def test_priors_are_of_rank_one(form):
 
 @parametrize()
 def test_float32_gradients_stay_near_float64(case):
-    """Errors relative to the largest gradient; DESIGN asks for 3e-6 at V = 8000."""
+    """Errors relative to the largest gradient; the project asks for 3e-6."""
     hidden, weight, _, target = make(rows=64, types=1000, width=32, dtype=torch.float32, scale=0.5)
     out = projection_loss(hidden, weight, target, case.make(1000), ignore_index=PAD)
     grads = torch.autograd.grad(out.total, [hidden, weight])
