@@ -1,0 +1,140 @@
+"""calibration.json: the fitted calibrators of a model or an ensemble, and what they were fitted to.
+
+A calibration belongs to its checkpoints and its dictionary: `check` refuses others. Layout (version 1):
+
+  format, version, labo_fairseq   "labo-calibration", 1, the version that wrote it
+  signature                       of the measures, such as "ece|bins:15|unit:bpe|T:1.37|n:13842"
+  corpus                          {"data", "split", "source_lang", "target_lang", "sentences", "tokens"}
+  dictionary                      {"sha256": of the target symbols in order, "types": V}
+  members                         per checkpoint {"checkpoint": name, "sha256": of its bytes, "calibrator": {"kind", …}}
+  measures                        {"before": {…}, "after": {…}, …}, as `labo calibrate` reports them
+  sentence_confidence             {…} or null: see decoding/sentence_confidence.py
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+import torch
+
+from ..errors import UserError
+from ..files import write_aside
+from ..functional.calibrators import Adaptive, Grouped, Temperature
+
+FORMAT, VERSION = "labo-calibration", 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One checkpoint and its calibrator (functional/calibrators.py)."""
+
+    checkpoint: str  #: file name without folder
+    sha256: str  #: of the checkpoint's bytes
+    calibrator: object
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The content of a calibration file."""
+
+    members: list
+    dictionary: dict
+    corpus: dict
+    signature: str = ""
+    measures: dict = field(default_factory=dict)
+    sentence_confidence: dict | None = None
+
+
+def dictionary_record(dictionary):
+    """{"sha256", "types"} of a fairseq dictionary: of its symbols in order, whatever their counts and padding."""
+    digest = hashlib.sha256("\n".join(dictionary.symbols).encode())
+    return {"sha256": digest.hexdigest(), "types": len(dictionary)}
+
+
+def save(calibration, path):
+    """Write a calibration file; it appears whole or not at all."""
+    from .. import __version__
+
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "labo_fairseq": __version__,
+        "signature": calibration.signature,
+        "corpus": calibration.corpus,
+        "dictionary": calibration.dictionary,
+        "members": [
+            {"checkpoint": m.checkpoint, "sha256": m.sha256, "calibrator": _to_json(m.calibrator)}
+            for m in calibration.members
+        ],
+        "measures": calibration.measures,
+        "sentence_confidence": calibration.sentence_confidence,
+    }
+    with write_aside(path) as stream:
+        json.dump(content, stream, indent=1, allow_nan=False)
+        stream.write("\n")
+
+
+def load(path):
+    """Read a calibration file. Raises UserError on a broken or foreign one, naming what is wrong with it."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: name a file that `labo calibrate` wrote") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a calibration file ({error}): name one that `labo calibrate` wrote") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: not a calibration file: name one that `labo calibrate` wrote")
+    if content.get("version") != VERSION:
+        raise UserError(f"{path}: version {content.get('version')}: this package reads version {VERSION}: fit it anew")
+    try:
+        types = content["dictionary"]["types"]
+        return Calibration(
+            members=[
+                Member(m["checkpoint"], m["sha256"], _from_json(m["calibrator"], types)) for m in content["members"]
+            ],
+            dictionary=content["dictionary"],
+            corpus=content["corpus"],
+            signature=content["signature"],
+            measures=content["measures"],
+            sentence_confidence=content["sentence_confidence"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: broken calibration file ({error!r}): fit it anew") from None
+
+
+def _to_json(calibrator):
+    if isinstance(calibrator, Temperature):
+        return {"kind": "temperature", "temperature": calibrator.temperature}
+    if isinstance(calibrator, Grouped):
+        return {
+            "kind": "grouped",
+            "temperatures": calibrator.temperatures.tolist(),
+            "eos": calibrator.eos,
+            "eos_bias": calibrator.eos_bias,
+            "groups": calibrator.groups.tolist(),
+        }
+    return {"kind": "adaptive", "features": list(Adaptive.FEATURES), "weights": calibrator.weights.tolist()}
+
+
+def _from_json(record, types):
+    kind = record["kind"]
+    if kind == "temperature":
+        return Temperature(_positive(record["temperature"]))
+    if kind == "grouped":
+        temperatures = torch.tensor([_positive(t) for t in record["temperatures"]], dtype=torch.float32)
+        groups = torch.tensor(record["groups"], dtype=torch.int64)
+        if len(groups) != types or groups.min() < 0 or groups.max() >= len(temperatures):
+            raise ValueError("groups do not fit the dictionary and the temperatures")
+        return Grouped(temperatures, groups, int(record["eos"]), float(record["eos_bias"]))
+    if kind == "adaptive":
+        if record["features"] != list(Adaptive.FEATURES):
+            raise ValueError("features that this version does not compute")
+        return Adaptive(torch.tensor(record["weights"], dtype=torch.float32))
+    raise ValueError(f"unknown calibrator {kind!r}")
+
+
+def _positive(value):
+    if not 0 < float(value) < float("inf"):
+        raise ValueError(f"temperature {value} is not above 0")
+    return float(value)

@@ -1,0 +1,1 @@
+"""The calibrated beam search and its tasks."""

@@ -1,0 +1,107 @@
+"""Calibrators: what turns a model's logits into calibrated log-probabilities, at fitting and in beam search alike.
+
+Each is a small object with its parameters and `log_probs(logits, positions, source_lengths)`:
+
+logits: (..., K), raw, of the last layer; never changed in place
+positions, source_lengths: (...), the target position from 0 and the source's tokens with EOS; only Adaptive reads them
+returns: (..., K) log-probabilities in nats, float32 (float64 stays)
+
+and `to(device)`. Temperature always divides the logits (Guo et al. 2017).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+
+def _log_softmax(logits):
+    # half precision would cost digits of the scores; fairseq computes log-probabilities in float32 too
+    return torch.log_softmax(logits, dim=-1, dtype=logits.dtype if logits.dtype == torch.float64 else torch.float32)
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """softmax(z/T), one T > 0 for every step. T = 1 is the model itself, bit for bit."""
+
+    temperature: float = 1.0
+
+    def log_probs(self, logits, positions=None, source_lengths=None):
+        """See the module."""
+        return _log_softmax(logits if self.temperature == 1 else logits / self.temperature)
+
+    def to(self, device):
+        """Itself: it holds no tensor."""
+        return self
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """softmax((z_j − max z) / T_g(j) + bias·[j is EOS]): a temperature per group of types, and a bias for EOS.
+
+    After Kumar & Sarawagi (2019), who find EOS miscalibrated, which is the length bias of large beams. With unequal
+    temperatures z/T would depend on the logits' common offset, which means nothing; measured from the row's largest
+    logit it does not, and with equal temperatures it is the scalar.
+
+    temperatures: (G,), above 0
+    groups: (V,) int64, the group of each type, in 0..G−1
+    eos: index of EOS
+    eos_bias: in nats, added to the logit of EOS
+    """
+
+    temperatures: torch.Tensor
+    groups: torch.Tensor
+    eos: int
+    eos_bias: float
+
+    def __post_init__(self):
+        object.__setattr__(self, "_inverse", (1 / self.temperatures)[self.groups])
+
+    def log_probs(self, logits, positions=None, source_lengths=None):
+        """See the module."""
+        scaled = (logits - logits.max(dim=-1, keepdim=True).values).mul_(self._inverse.to(logits.dtype))
+        scaled[..., self.eos] += self.eos_bias
+        return _log_softmax(scaled)
+
+    def to(self, device):
+        """A copy on a device."""
+        return replace(self, temperatures=self.temperatures.to(device), groups=self.groups.to(device))
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """softmax(z/T) with log T = weights · features of the step, features that the decoder has anyway.
+
+    weights: (5,), in the order of `FEATURES`
+    """
+
+    weights: torch.Tensor
+
+    FEATURES = ("one", "entropy / log K", "gap of the two largest logits", "log(1+position)", "log(source length)")
+
+    def temperatures(self, logits, positions, source_lengths):
+        """T of each step, (...), above 0."""
+        return torch.exp(self.features(logits, positions, source_lengths) @ self.weights.to(logits.dtype))
+
+    def log_probs(self, logits, positions, source_lengths):
+        """See the module."""
+        return _log_softmax(logits / self.temperatures(logits, positions, source_lengths).unsqueeze(-1))
+
+    @staticmethod
+    def features(logits, positions, source_lengths):
+        """The features of each step, (..., 5), of the uncalibrated distribution."""
+        log_p = _log_softmax(logits)
+        entropy = -(log_p.exp() * log_p).nan_to_num(nan=0.0).sum(-1)  # a type that is ruled out adds 0·−inf
+        types = torch.isfinite(logits).sum(-1).clamp(min=2)
+        top = logits.topk(2, dim=-1).values
+        columns = [
+            torch.ones_like(entropy),
+            entropy / types.log(),
+            top[..., 0] - top[..., 1],
+            torch.log1p(positions.to(entropy.dtype)),
+            torch.log(source_lengths.to(entropy.dtype)),
+        ]
+        return torch.stack(columns, dim=-1).to(logits.dtype)
+
+    def to(self, device):
+        """A copy on a device."""
+        return replace(self, weights=self.weights.to(device))
