@@ -5,6 +5,7 @@ the backward pass only multiplies them with the incoming gradient. Rows of paddi
 A fixed prior u never enters the chunks: u·z = h·(Wᵀu), and its gradients are of rank one.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,9 @@ from .rows import prior_row
 # memory; a row pass of more logits falls out of the cache between its operations
 _CHUNK_ROWS, _CHUNK = 1024, 1 << 23
 _BLOCK = 1 << 20
-_CUDA_CHUNK = 1 << 27  # logits of a chunk on a GPU, where a launch costs more than the cache saves
+# on a GPU: logits of a chunk at least, so that launches cost little; bytes that one logit needs there (two buffers in
+# float32, a copy in half precision); and the share of the free memory that a chunk may take
+_CUDA_CHUNK, _CUDA_BYTES, _CUDA_SHARE = 1 << 24, 10, 0.25
 
 
 class ProjectionLoss(NamedTuple):
@@ -82,11 +85,11 @@ class _Fused(torch.autograd.Function):
 
 def _all_chunks(products, prior, target, loss, count_hits, row_pass):
     """Loss, nll and hits of every row, (n,) each; the gradients gather in `products`."""
-    count, types = len(target), products.types
+    count = len(target)
     value = torch.empty(count, dtype=products.dtype, device=target.device)
     nll = torch.empty_like(value)
     hits = torch.empty(count, dtype=torch.bool, device=target.device) if count_hits else None
-    chunk_rows, block = _sizes(types, loss, target.device.type)
+    chunk_rows, block = _sizes(count, products, loss)
     buffers = products.new_logits(min(chunk_rows, count)), products.new_logits(min(block, count))
     for start in range(0, count, chunk_rows):
         chunk = slice(start, min(start + chunk_rows, count))
@@ -117,13 +120,30 @@ def _all_chunks(products, prior, target, loss, count_hits, row_pass):
     return value, nll, hits
 
 
-def _sizes(types, loss, device):
-    """Rows of one product, and of one row pass within it."""
-    if device == "cpu":
-        chunk = min(_CHUNK_ROWS, rows_at_once(_CHUNK, types, loss))
+def _sizes(count, products, loss):
+    """Rows of one product, and of one row pass within it, for `count` rows: from N, V, D and a GPU's free memory."""
+    types, device = products.types, products.weight.device
+    if device.type == "cpu":
+        chunk = _even(count, min(_CHUNK_ROWS, rows_at_once(_CHUNK, types, loss)), loss)
         return chunk, min(chunk, rows_at_once(_BLOCK, types, loss))
-    rows = rows_at_once(_CUDA_CHUNK, types, loss)
-    return rows, rows
+    # each chunk reads and writes the weight gradient, 8·V·D bytes: with D rows that is a quarter of its row pass
+    wanted = max(_CUDA_CHUNK, types * products.weight.size(1))
+    fits = int(_free_bytes(device) * _CUDA_SHARE) // _CUDA_BYTES
+    chunk = _even(count, rows_at_once(min(wanted, fits), types, loss), loss)
+    return chunk, chunk
+
+
+def _even(count, limit, loss):
+    """The smallest number of rows that needs no more chunks than `limit` does; paired rows stay together."""
+    together = getattr(loss, "rows_per_token", 1)
+    chunks = max(1, math.ceil(count / limit))
+    return max(together, together * math.ceil(count / (chunks * together)))
+
+
+def _free_bytes(device):
+    """Memory that the GPU has free, with what torch's allocator holds and does not use."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
 
 
 class _Prior:
