@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from . import score
+from . import bleu, systems
+from .bleu import Score
 from .text import read_text, split_lines
 from .train_log import read_train_log
 
@@ -40,8 +41,8 @@ class Run:
     method: str = "?"
     updates: int | None = None
     share_under_p_star: float | None = None  #: share of the updates that LABO ran after its warm-up; None for others
-    bleu: score.bleu.Score | None = None  #: detokenized, by sacreBLEU
-    tokenized_bleu: score.bleu.Score | None = None
+    bleu: Score | None = None  #: detokenized, by sacreBLEU
+    tokenized_bleu: Score | None = None
     perplexity: float | None = None  #: 2 to the power of the lowest nll_loss on the validation set
     updates_per_second: float | None = None  #: inside training steps
     minutes: float | None = None  #: inside training steps
@@ -123,13 +124,14 @@ def _add_scores(run, folder):
         raise UserError("not translated: no generate-test.txt")
     if data is None:
         raise UserError("not scored: no file `data` that names the prepared corpus")
-    system = score.read_system(run.name, str(log))
+    system = systems.read_system(run.name, str(log))
     raw, tok = (data / kind / f"test.{manifest['target']}" for kind in ("raw", "tok"))
     references, tokens = split_lines(read_text(raw)), split_lines(read_text(tok))
     # a model of lower-cased text cannot be scored cased; a manifest without the key leaves it to the tokens
     lowercase = manifest.get("lowercased", all(line == line.lower() for line in tokens))
-    run.bleu = score.score_system(system, references, str(raw), lowercase)[0]
-    run.tokenized_bleu = score.score_tokenized(system, tokens, str(tok), lowercase)[0]
+    run.bleu = bleu.corpus_bleu(systems.texts(system, references, str(raw)), references, lowercase)
+    lines = systems.texts(system, tokens, str(tok), tokenized=True)
+    run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens, lowercase)
 
 
 def _integer(settings, name, default):

@@ -45,6 +45,8 @@ def test_every_field_of_an_nbest_log(tmp_path):
     assert best.score == -0.5 and best.tokens == ("a", "dog", ".") and best.text == "a dog."
     assert best.positional_scores == (-0.1, -0.2, -0.3, -1.4)
     assert second.score == -1.25 and second.tokens == ("one", "dog")
+    assert (best.alignment, second.alignment, cat.hypotheses[1].alignment) == ("0-0 1-1", "0-1", "")
+    assert best.confidence is None  # C- is a constraint here
     assert (cat.id, cat.hypotheses[0].score) == (0, -0.3)
     assert cat.hypotheses[1].tokens == () and cat.hypotheses[1].score == -float("inf")
 
