@@ -86,6 +86,10 @@ class Metric:
         value = self.sacrebleu._compute_score_from_stats(counts.sum(axis=0)).score
         return Score(self.heading, float(value), self.signature)
 
+    def words(self, line):
+        """The words of a line as BLEU counts them: split by the metric's tokenizer, in its case."""
+        return self.sacrebleu._preprocess_segment(line).split()
+
     @property
     def signature(self):
         """sacreBLEU's signature, say nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0."""
