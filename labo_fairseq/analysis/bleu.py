@@ -86,6 +86,10 @@ class Metric:
         value = self.sacrebleu._compute_score_from_stats(counts.sum(axis=0)).score
         return Score(self.heading, float(value), self.signature)
 
+    def sentence_scores(self, hypotheses):
+        """The value of each sentence by itself. Meant for chrF and TER: BLEU of one sentence is mostly 0."""
+        return [self.score(row[None]).value for row in self.count(hypotheses)]
+
     def words(self, line):
         """The words of a line as BLEU counts them: split by the metric's tokenizer, in its case."""
         return self.sacrebleu._preprocess_segment(line).split()

@@ -1,11 +1,12 @@
 """Sentences by the training frequency of their tokens: the score of Lu et al. (2023), equation 18, and its splits.
 
 The splits of their Table 4 (after Raunak et al. 2020) are three parts of the test set in descending order of the score.
-Here a sentence is a number and nothing else is sorted, so ties cannot separate a source from its reference: equal scores
+Here only the numbers of the sentences are sorted, so ties cannot separate a source from its reference: equal scores
 stay in the order of the corpus. (The released splits of Raunak et al. sort sources and references each by themselves,
 which exchanges the references of sentences with equal scores.)
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -47,7 +48,9 @@ def read_dictionary(file):
         if not token or not count.isdecimal():
             raise UserError(f"{file}:{number}: {line[:40]!r}: expected `token count`: give fairseq's dict.XX.txt")
         if token in counts:
-            raise UserError(f"{file}:{number}: {token!r} comes twice: give a dictionary as fairseq-preprocess writes it")
+            raise UserError(
+                f"{file}:{number}: {token!r} comes twice: give a dictionary as fairseq-preprocess writes it"
+            )
         counts[token] = int(count)
     if not counts:
         raise UserError(f"{file}: no tokens: give fairseq's dict.XX.txt")
@@ -86,8 +89,8 @@ def split_by_score(scores, parts=3, size=None):
     """[Split] of descending score, which share no sentence.
 
     Without `size` they are equal parts (the first ones one larger where it does not come out even) and hold every
-    sentence; with it they have `size` sentences each, the last maybe fewer, and the lowest scores may belong to none, as
-    in the paper (3 x 2400 of 7283). Raises UserError where there are too few sentences.
+    sentence; with it they have `size` sentences each, the last maybe fewer, and the lowest scores may belong to none,
+    as in the paper (3 x 2400 of 7283). Raises UserError where there are too few sentences.
     """
     order = sorted(range(len(scores)), key=lambda i: -scores[i])  # stable
     if size is None:
@@ -98,10 +101,8 @@ def split_by_score(scores, parts=3, size=None):
     if ends[-2] >= len(order):
         raise UserError(f"--parts: {parts}: {len(order)} sentences are too few: ask for fewer or smaller parts")
     names = NAMES if parts == len(NAMES) else [f"part{part}" for part in range(1, parts + 1)]
-    pieces = [order[start:end] for start, end in zip(ends, ends[1:], strict=False)]
-    return [
-        Split(name, tuple(ids), scores[ids[0]], scores[ids[-1]]) for name, ids in zip(names, pieces, strict=True)
-    ]
+    pieces = [order[start:end] for start, end in itertools.pairwise(ends)]
+    return [Split(name, tuple(ids), scores[ids[0]], scores[ids[-1]]) for name, ids in zip(names, pieces, strict=True)]
 
 
 def add_arguments(parser, required):
@@ -122,7 +123,9 @@ def add_arguments(parser, required):
         help="of the counts of a sentence: their mean (equation 18 of LABO), mean log10, or smallest",
     )
     group.add_argument("--parts", type=int, default=3, metavar="N", help="number of splits")
-    group.add_argument("--size", type=int, metavar="N", help="sentences per split, as 2400 in LABO (default: all equal)")
+    group.add_argument(
+        "--size", type=int, metavar="N", help="sentences per split, as 2400 in LABO (default: all equal)"
+    )
     group.add_argument(
         "--max-unknown", type=float, default=MAX_UNKNOWN, metavar="SHARE", help="of tokens not in the dictionary"
     )

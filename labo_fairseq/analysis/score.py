@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from . import bleu, significance, systems
+from .tables import TextTable, shown
 
 DEFAULT_METRICS = ("bleu", "chrf2")
 
@@ -127,6 +128,21 @@ class Table:
         """Whether any system has several training seeds."""
         return max(self.seeds.values()) > 1
 
+    def by_metric(self, width=2):
+        """One TextTable per metric."""
+        tables = []
+        for heading, entry in self.scores.items():
+            columns = [["system", *self.seeds]]
+            if self.has_seeds:
+                columns.append(["seeds", *map(str, self.seeds.values())])
+            columns += [
+                [*label, *cells] if label else [heading, *cells]
+                for label, cells in _columns(entry, width, self.has_seeds)
+            ]
+            rows = [list(row) for row in zip(*columns, strict=True)]
+            tables.append(TextTable(heading, rows, [entry["signature"], *self.notes]))
+        return tables
+
     def as_tsv(self, width=2):
         """The table and below it the signatures."""
         lines = ["\t".join(row) for row in self.rows(width)]
@@ -192,9 +208,9 @@ def _columns(entry, width, several):
     seeds, tests = entry["seeds"], entry["tests"]
     columns = [((), [f"{s.mean:.{width}f}" for s in seeds])]
     if several:
-        columns.append((("std",), [_shown(s.std, f".{width}f") for s in seeds]))
-        columns.append((("difference",), [_shown(s.difference, f"+.{width}f") for s in seeds]))
-        columns.append((("p (Welch)",), [_shown(s.p_welch, ".4f") for s in seeds]))
+        columns.append((("std",), [shown(s.std, f".{width}f") for s in seeds]))
+        columns.append((("difference",), [shown(s.difference, f"+.{width}f") for s in seeds]))
+        columns.append((("p (Welch)",), [shown(s.p_welch, ".4f") for s in seeds]))
     if not tests:
         return columns
     layouts = {
@@ -207,7 +223,7 @@ def _columns(entry, width, several):
     for field, (label, layout) in layouts.items():
         values = [getattr(test, field) for test in tests]
         if any(value is not None for value in values):
-            columns.append(((label,), [_shown(value, layout) for value in values]))
+            columns.append(((label,), [shown(value, layout) for value in values]))
     return columns
 
 
@@ -236,7 +252,3 @@ def _as_json(table, reference):
             scores.append(score)
         rows.append({"system": name, "file": files[0], "files": files, "scores": scores})
     return json.dumps({"reference": reference, "systems": rows, "notes": table.notes}, indent=2, ensure_ascii=False)
-
-
-def _shown(value, layout):
-    return "–" if value is None else format(value, layout)

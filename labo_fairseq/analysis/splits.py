@@ -141,7 +141,12 @@ def tables_of_words(metric, counts, lines, references, training):
     """
     wanted = [metric.words(line) for line in references]
     outputs = {name: [metric.words(line) for line in texts] for name, texts in lines.items()}
-    found = {name: words.by_frequency(texts, wanted, training) for name, texts in outputs.items()}
+    matches = {name: words.by_frequency(texts, wanted, training) for name, texts in outputs.items()}
+    return [table_of_words(matches), table_of_lengths(metric, counts, outputs, wanted)]
+
+
+def table_of_words(found):
+    """F1 by training count of the word. found: {system: [words.Matches]}."""
     rows = [["training count", "reference words", *(f"{n} {what}" for n in found for what in ("words", "F1"))]]
     for i in range(len(words.FREQUENCIES)):
         row = [words.bucket_name(words.FREQUENCIES, i), str(next(iter(found.values()))[i].reference)]
@@ -149,11 +154,11 @@ def tables_of_words(metric, counts, lines, references, training):
             row += [str(matches[i].output), _percent(matches[i].f1)]
         rows.append(row)
     note = "a word is matched wherever it stands in the sentence; words: as BLEU's tokenization splits them"
-    by_frequency = TextTable("word F1 (%) by training count of the word; 0: never seen in training", rows, [note])
-    return [by_frequency, _table_of_lengths(metric, counts, outputs, wanted)]
+    return TextTable("word F1 (%) by training count of the word; 0: never seen in training", rows, [note])
 
 
-def _table_of_lengths(metric, counts, outputs, wanted):
+def table_of_lengths(metric, counts, outputs, wanted):
+    """BLEU and word F1 by length of the reference. outputs: {system: words of each sentence}; wanted: references."""
     found = {name: words.by_length(texts, wanted) for name, texts in outputs.items()}
     rows = [["words of reference", "sentences", *(f"{n} {what}" for n in found for what in ("BLEU", "F1"))]]
     for i, ids in enumerate(words.sentences_by_length(wanted)):

@@ -133,7 +133,10 @@ def test_tokenized_text_is_warned_about(folder):
         (["--reference", "ref.txt", "--system", "gen.txt"], "--system: gen.txt: must read NAME=FILE"),
         (["--reference", "ref.txt", "--system", "=gen.txt"], "must read NAME=FILE"),
         (["--reference", "ref.txt", "--system", "a\tb=gen.txt"], "a name must be printable"),
-        (["--reference", "ref.txt", "--system", "s=gen.txt", "--system", "s=gen.txt"], "--system: s=gen.txt: given twice"),
+        (
+            ["--reference", "ref.txt", "--system", "s=gen.txt", "--system", "s=gen.txt"],
+            "--system: s=gen.txt: given twice",
+        ),
         (["--reference", "gen.txt", "--system", "s=gen.txt"], "gen.txt: is a generate log"),
         (["--reference", "ref.txt", "--system", "s=none.txt"], "none.txt: No such file"),
         (["--reference", "ref.txt", "--system", "s=."], ".: Is a directory"),
