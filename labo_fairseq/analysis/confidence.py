@@ -91,9 +91,8 @@ def run(args):
     if args.json:
         print(_as_json(found, coverage))
     else:
-        tables = [table_of_summary(found), table_of_histograms(found)]
-        overlap = table_of_overlap(found)
-        print_tables(tables + [overlap] * (len(overlap.rows) > 1) + ([table_of_coverage(coverage)] if coverage else []))
+        tables = [table_of_summary(found), table_of_histograms(found), *tables_of_overlap(found)]
+        print_tables([*tables, table_of_coverage(coverage)] if coverage else tables)
     return 0
 
 
@@ -168,14 +167,22 @@ def table_of_histograms(found):
     return TextTable("histogram, % of the tokens", rows)
 
 
-def table_of_overlap(found):
-    """Overlap between the splits of a system, and between systems on a split."""
-    rows = [["histogram", "histogram", "overlap"]]
-    for first, second in itertools.combinations(found, 2):
-        between_splits = first.system == second.system and "all" not in (first.split, second.split)
-        if between_splits or (first.split == second.split and first.system != second.system):
-            rows.append([_label(first), _label(second), f"{overlap(first, second):.3f}"])
-    return TextTable("overlap of histograms (1: equal)", rows)
+def tables_of_overlap(found):
+    """[TextTable]: overlap between the splits of each system, and between systems on each split; those that exist."""
+    by_place = {(histogram.system, histogram.split): histogram for histogram in found}
+    names, pieces = (list(dict.fromkeys(values)) for values in zip(*by_place, strict=True))
+    tables = []
+    pairs = list(itertools.combinations(pieces[1:], 2))
+    if pairs:
+        rows = [["system", *(f"{a}, {b}" for a, b in pairs)]]
+        rows += [[n, *(f"{overlap(by_place[n, a], by_place[n, b]):.3f}" for a, b in pairs)] for n in names]
+        tables.append(TextTable("overlap between the histograms of two splits (1: equal)", rows))
+    pairs = list(itertools.combinations(names, 2))
+    if pairs:
+        rows = [["systems", *pieces]]
+        rows += [[f"{a}, {b}", *(f"{overlap(by_place[a, s], by_place[b, s]):.3f}" for s in pieces)] for a, b in pairs]
+        tables.append(TextTable("overlap between the histograms of two systems (1: equal)", rows))
+    return tables
 
 
 def table_of_coverage(coverage):

@@ -19,7 +19,8 @@ nav a { display: inline-block; margin: .1rem .9rem .1rem 0; padding: .2rem 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid #888; vertical-align: bottom; }
-td.n, th.n { text-align: right; white-space: nowrap; }
+td.n, th.n { text-align: right; }
+td.n { white-space: nowrap; }
 .notes { color: var(--quiet); font-size: .8rem; overflow-wrap: anywhere; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
 figure { margin: .5rem 0; max-width: 34rem; }
@@ -30,17 +31,21 @@ figure img { width: 100%; height: auto; display: block; }
 .example dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 34rem) {
   body { padding: .7rem; }
+  th, td { padding: .25rem .35rem; }
+  td:not(.n) { min-width: 5.5rem; }
+  table { font-size: .8rem; }
   .example dl { grid-template-columns: 1fr; }
+  .example dt { max-width: none; }
   .example dd { margin-bottom: .3rem; }
 }
 @media print {
   @page { margin: 15mm; }
   body { font-size: 10pt; max-width: none; padding: 0; }
   nav { display: none; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; break-inside: avoid; }
   table { font-size: 7.5pt; }
   th, td { padding: .12rem .3rem; }
-  td.n, th.n { white-space: normal; }
+  td.n { white-space: normal; }
   h2, h3 { break-after: avoid; }
   figure, tr, .example { break-inside: avoid; }
   .figures { grid-template-columns: 1fr 1fr; }
@@ -132,7 +137,7 @@ def _table(table):
     parts += [_row("td", row, numeric) for row in rows]
     parts += ["</tbody>", "</table>", "</div>"]
     if table.notes:
-        parts.append(f'<p class="notes">{"<br>".join(map(escape, table.notes))}</p>')
+        parts.append(f'<p class="notes">{"<br>".join(escape(note).replace("|", "|<wbr>") for note in table.notes)}</p>')
     return "\n".join(parts)
 
 
@@ -141,10 +146,16 @@ def _row(tag, cells, numeric):
 
 
 def _cell(tag, text, numeric):
-    return f'<{tag} class="n">{escape(text)}</{tag}>' if numeric else f"<{tag}>{escape(text)}</{tag}>"
+    text = _breakable(text)
+    return f'<{tag} class="n">{text}</{tag}>' if numeric else f"<{tag}>{text}</{tag}>"
+
+
+def _breakable(text):
+    """Escaped text that may break after an underscore, as names of systems are long words."""
+    return escape(text).replace("_", "_<wbr>")
 
 
 def _example(example):
     # the corpus may be of any script: each line finds its own direction
-    lines = "".join(f'<dt>{escape(label)}</dt><dd dir="auto">{escape(text)}</dd>' for label, text in example.lines)
+    lines = "".join(f'<dt>{_breakable(label)}</dt><dd dir="auto">{escape(text)}</dd>' for label, text in example.lines)
     return f'<div class="example"><h3>{escape(example.heading)}</h3><dl>{lines}</dl></div>'

@@ -232,7 +232,8 @@ def _confidence(_folders, translated, args):
     drawn = figures.confidence_histograms(found)
     figure = _drawn(drawn, args, "confidence", "histograms of the probabilities of the chosen tokens")
     shown = [_saved(confidence.table_of_summary(found), args, "confidence")]
-    shown.append(_saved(confidence.table_of_overlap(found), args, "confidence_overlap"))
+    overlaps = zip(confidence.tables_of_overlap(found), ("splits", "systems"), strict=False)
+    shown += [_saved(table, args, f"confidence_overlap_{between}") for table, between in overlaps]
     _saved(confidence.table_of_histograms(found), args, "confidence_histograms")
     text = "Probabilities of the tokens that beam search chose, as Figure 2 of Lu et al. (2023)."
     return Section("Confidence", text, [figure], shown)

@@ -135,10 +135,7 @@ class Table:
             columns = [["system", *self.seeds]]
             if self.has_seeds:
                 columns.append(["seeds", *map(str, self.seeds.values())])
-            columns += [
-                [*label, *cells] if label else [heading, *cells]
-                for label, cells in _columns(entry, width, self.has_seeds)
-            ]
+            columns += [[*(label or ["score"]), *cells] for label, cells in _columns(entry, width, self.has_seeds)]
             rows = [list(row) for row in zip(*columns, strict=True)]
             tables.append(TextTable(heading, rows, [entry["signature"], *self.notes]))
         return tables
