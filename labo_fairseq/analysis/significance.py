@@ -118,7 +118,9 @@ def _p_values(metric, counts, test, samples):
     paired_test = significance.PairedTest(named, {"metric": _Counted(metric.sacrebleu)}, None, test, samples)
     _, table = paired_test()
     (results,) = (column for name, column in table.items() if name != "System")
-    return {i: result.p_value for i, result in enumerate(results) if i}
+    # equal systems have no difference to test, but sacreBLEU counts differences above theirs, 0, and finds none
+    equal = [np.array_equal(rows, counts[0]) for rows in counts]
+    return {i: 1.0 if equal[i] else result.p_value for i, result in enumerate(results) if i}
 
 
 @contextlib.contextmanager
