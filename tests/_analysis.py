@@ -81,7 +81,7 @@ def sentences(number, seed=1):
     """Made-up sentences of 4 to 12 words with a full stop, as lists of words; common words are common."""
     rng = random.Random(seed)
     weights = [1 / (rank + 1) for rank in range(len(WORDS))]
-    return [rng.choices(WORDS, weights, k=rng.randint(4, 12)) + ["."] for _ in range(number)]
+    return [[*rng.choices(WORDS, weights, k=rng.randint(4, 12)), "."] for _ in range(number)]
 
 
 def detokenized(words):
@@ -104,7 +104,7 @@ def prepared_corpus(path, number=60, odd=None):
             subwords = (" ".join(line).replace("well-known", "well-known@@") for line in lines)
             write(f"{path}/bpe/{part}.{language}", "".join(line + "\n" for line in subwords))
     for language in ("de", "en"):
-        extra = {word: 1 for word in (odd or "").split()}
+        extra = dict.fromkeys((odd or "").split(), 1)
         write(f"{path}/bin/dict.{language}.txt", "".join(f"{w} {c}\n" for w, c in {**counts, **extra}.items()))
     manifest = {"corpus": "embedded", "source": "de", "target": "en", "synthetic": True, "lowercased": True}
     write(f"{path}/manifest.json", json.dumps(manifest))

@@ -15,6 +15,7 @@ h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid var(--
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p, ul { margin: .4rem 0; max-width: 46rem; }
 nav a { display: inline-block; margin: .1rem .9rem .1rem 0; padding: .2rem 0; }
+h1, h2, h3, p { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }

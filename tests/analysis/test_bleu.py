@@ -152,7 +152,9 @@ def test_compounds_are_split_as_by_the_perl_line_of_fairseq():
 def test_compound_bleu_is_tokenized_bleu_of_split_text_and_says_so():
     hypotheses, references = ["a well-known dog runs home"], ["a well-known man runs home"]
     score = by_name("compound")(hypotheses, references, False)
-    split = bleu.tokenized_bleu(["a well ##AT##-##AT## known dog runs home"], ["a well ##AT##-##AT## known man runs home"])
+    split = bleu.tokenized_bleu(
+        ["a well ##AT##-##AT## known dog runs home"], ["a well ##AT##-##AT## known man runs home"]
+    )
     assert score.value == split.value > 0
     assert "tok:compound-split" in score.signature and "tok:compound-split" not in split.signature
 
@@ -179,4 +181,10 @@ def test_sentence_scores_and_words():
     assert metric.sentence_scores(HYPOTHESES) == [
         bleu.chrf([h], [r]).value for h, r in zip(HYPOTHESES, REFERENCES, strict=True)
     ]
-    assert bleu.Metric("bleu", REFERENCES, lowercase=True).words("The end, really.") == ["the", "end", ",", "really", "."]
+    assert bleu.Metric("bleu", REFERENCES, lowercase=True).words("The end, really.") == [
+        "the",
+        "end",
+        ",",
+        "really",
+        ".",
+    ]

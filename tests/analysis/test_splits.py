@@ -127,7 +127,9 @@ def test_table_4_agrees_with_the_sacrebleu_command_on_the_written_splits(folder,
         scores = []
         for row, name in ((first, "a"), (second, "b")):
             hypotheses = write(tmp_path / "hyp", "".join(texts[name][i] + "\n" for i in ids))
-            scores.append(sacrebleu(tmp_path / "out" / f"{split}.reference", "-i", hypotheses, "-m", "bleu", "-b", "-w", 2))
+            scores.append(
+                sacrebleu(tmp_path / "out" / f"{split}.reference", "-i", hypotheses, "-m", "bleu", "-b", "-w", 2)
+            )
             assert row[column] == scores[-1]
         assert float(difference[column]) == pytest.approx(float(scores[1]) - float(scores[0]), abs=0.011)
         assert 0 < float(p_value[column]) <= 1 and float(interval[column]) > 0
@@ -167,7 +169,9 @@ def test_words_by_training_count_by_hand():
 
 
 def test_tables_of_words(folder):
-    found = tables(labo("splits", *DATA, *SYSTEMS, "--train", "data/raw/train.en", "--significance", "none", cwd=folder))
+    found = tables(
+        labo("splits", *DATA, *SYSTEMS, "--train", "data/raw/train.en", "--significance", "none", cwd=folder)
+    )
     rows = next(rows for title, rows in found.items() if title.startswith("word F1"))
     reference = (folder / "data/raw/test.en").read_text(encoding="utf-8")
     # 13a sets nothing apart here but full stops, and keeps hyphens inside words
