@@ -69,7 +69,7 @@ def check_unknown(lines, counts, file, dictionary, most=MAX_UNKNOWN):
     if unknown > most * total:
         number, token = first
         raise UserError(
-            f"{file}:{number}: {token!r} is not in {dictionary}, nor are {unknown} of {total} tokens "
+            f"{file}:{number}: {token!r} is not in {dictionary}, in all {unknown} of {total} tokens are not "
             f"({unknown / total:.1%}): give the dictionary of this corpus and the text in its subwords (as in "
             "bpe/test.XX), or raise --max-unknown"
         )

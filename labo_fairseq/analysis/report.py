@@ -16,12 +16,11 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_aside
-from . import bleu, confidence, figures, frequency, run_folder, significance, splits, systems, words
+from . import bleu, compare, confidence, figures, frequency, run_folder, significance, splits, systems, words
 from .page import Example, Figure, Section, page
 from .score import add_significance_arguments, check_significance_arguments, score_table
 from .table import COLUMNS, notes
@@ -260,14 +259,13 @@ def _examples(_folders, translated, args):
     sources = translated.corpus.lines("raw", translated.corpus.source)
     found = []
     for name, scores in others:
-        gains = np.array(scores) - np.array(base)
-        order = np.argsort(-gains, kind="stable")
-        for label, ids in (("better", order[: args.examples]), ("worse", order[::-1][: args.examples])):
+        gained = compare.wins_and_losses(scores, base, args.examples)
+        for label, ids in zip(("better", "worse"), gained, strict=True):
             for i in ids:
-                if (gains[i] > 0) == (label == "better") and gains[i] != 0:
-                    lines = [("source", sources[i]), ("reference", translated.references[i])]
-                    lines += [(f"{n} ({values[n][i]:.1f})", translated.lines[n][i]) for n in (baseline, name)]
-                    found.append(Example(f"{name} {label} than {baseline} by {abs(gains[i]):.1f}: id {i}", lines))
+                lines = [("source", sources[i]), ("reference", translated.references[i])]
+                lines += [(f"{n} ({values[n][i]:.1f})", translated.lines[n][i]) for n in (baseline, name)]
+                heading = f"{name} {label} than {baseline} by {abs(scores[i] - base[i]):.1f}: id {i}"
+                found.append(Example(heading, lines))
     text = f"Sentences with the largest differences from {baseline} in sentence-level chrF2 (in brackets)."
     return Section("Examples", text, examples=found)
 

@@ -100,7 +100,12 @@ def read_run(folder):
 
 def read_corpus(folder):
     """The Corpus that a run folder's file `data` names. Raises UserError where it or its manifest cannot be read."""
-    data = Path(folder) / read_text(Path(folder) / "data").strip()
+    return corpus_at(Path(folder) / read_text(Path(folder) / "data").strip())
+
+
+def corpus_at(data):
+    """The Corpus in a folder that `labo prepare` wrote. Raises UserError where its manifest cannot be read."""
+    data = Path(data)
     manifest = _json(data / "manifest.json")
     if not isinstance(manifest, dict) or not isinstance(manifest.get("target"), str):
         raise UserError(f"{data / 'manifest.json'}: has no 'target': prepare the corpus again")

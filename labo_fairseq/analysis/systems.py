@@ -1,5 +1,6 @@
 """The systems that a command compares: `--system NAME=FILE`, texts or generate logs, one file per training seed."""
 
+import functools
 import sys
 from dataclasses import dataclass
 
@@ -124,8 +125,9 @@ def own_targets(system):
     return bleu.remove_subwords(targets)
 
 
+@functools.cache  # once each: a report scores the same file in several ways
 def warn(message):
-    """One line on standard error."""
+    """One line on standard error, each message once."""
     print(f"warning: {message}", file=sys.stderr)
 
 

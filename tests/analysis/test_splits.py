@@ -193,7 +193,7 @@ def test_by_target_and_size_and_lowercase(folder):
     [
         (["--source", "data/raw/test.de"], "data/raw/test.de:1: "),
         (["--source", "short.de"], "short.de: 1 sentences, but data/raw/test.en has 60"),
-        (["--dict", "other.txt"], "is not in other.txt, nor are"),
+        (["--dict", "other.txt"], "is not in other.txt, in all "),
         (["--dict", "data/bpe/test.de"], "data/bpe/test.de:1: "),
         (["--parts", "0"], "--parts: 0: must be 1 or more"),
         (["--max-unknown", "2"], "--max-unknown: 2.0: must be a share"),
