@@ -44,9 +44,8 @@ def add_arguments(parser):
         "--metrics",
         nargs="+",
         choices=bleu.DETOKENIZED,
-        default=list(DEFAULT_METRICS),
         metavar="METRIC",
-        help=f"of detokenized text: {', '.join(bleu.DETOKENIZED)}",
+        help=f"of detokenized text: {', '.join(bleu.DETOKENIZED)} (default: {' '.join(DEFAULT_METRICS)})",
     )
     parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU alone")
     parser.add_argument("--compound-split", action="store_true", help="tokenized BLEU, and with compounds split")
@@ -78,7 +77,7 @@ def run(args):
     if args.width < 0:
         raise UserError(f"--width: {args.width}: must be 0 or more")
     check_significance_arguments(args)
-    names = list(dict.fromkeys(args.metrics))
+    names = list(dict.fromkeys(args.metrics or DEFAULT_METRICS))
     if args.compound_split or args.tokenized:
         names = list(bleu.TOKENIZED) if args.compound_split else ["tokenized"]
     references = None
