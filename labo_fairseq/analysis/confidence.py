@@ -197,14 +197,12 @@ def table_of_coverage(coverage):
 
 
 def _splits(args, named):
-    if args.dict is None and args.source is None:
-        return []
-    if args.dict is None or args.source is None:
-        raise UserError("--dict and --source: one is missing: splits by frequency need both")
-    if args.by == "target" and args.target is None:
-        raise UserError("--target: missing: --by target needs the reference text in subwords")
-    frequency.check_arguments(args)
     file = args.source if args.by == "source" else args.target
+    if args.dict is None and file is None:
+        return []
+    if args.dict is None or file is None:
+        raise UserError(f"--dict and --{args.by}: one is missing: splits by frequency need both")
+    frequency.check_arguments(args)
     lines = systems.read_lines(file, "the text in subwords")
     for system in named.values():
         bleu.check_counts(system.sentences or system.lines, lines, system.file, file)

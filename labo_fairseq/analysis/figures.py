@@ -132,6 +132,7 @@ def reliability(bins, name):
         colour = COLOURS[i % len(COLOURS)]
         look = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linestyle": STYLES[i % len(STYLES)]}
         label = f"{when} calibration" if when in ("before", "after") else _safe(when)
+        label += f" (ECE {_expected_error(rows):.3f})"
         accuracy.errorbar(x, y, errors, color=colour, capsize=2, linewidth=1.4, label=label, **look)
         edges = [row["bin_low"] for row in bins if row["when"] == when]
         edges.append(max(row["bin_high"] for row in bins if row["when"] == when))
@@ -145,6 +146,12 @@ def reliability(bins, name):
     numbers.set_ylabel("tokens")
     numbers.set_xlabel("confidence")
     return figure
+
+
+def _expected_error(rows):
+    """ECE of the bins (those with tokens): mean distance of accuracy and confidence, weighted by their tokens."""
+    total = sum(row["count"] for row in rows)
+    return sum(row["count"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / total if total else 0.0
 
 
 def _figure(panels, height, **options):

@@ -173,7 +173,10 @@ def _curves(folders, _translated, args):
     logs = {name: read_train_log(folder / "train.log") for name, folder in folders.items() if _has_log(folder)}
     if not any(log.train or log.valid for log in logs.values()):
         return None
-    text = "The plain negative log-likelihood, in bits, without any smoothing: comparable across criterions."
+    text = (
+        "The plain negative log-likelihood, in bits, without any smoothing: comparable across criterions. On the "
+        "training set it is measured with dropout."
+    )
     figure = _drawn(figures.training_curves(logs), args, "training", "training curves of " + ", ".join(logs))
     return Section("Training", text, [figure])
 

@@ -113,13 +113,10 @@ class Table:
 
     def rows(self, width=2):
         """Heading and one row of strings per system; "–" stands for what has no value."""
-        columns = [["system", *self.seeds]]
-        if self.has_seeds:
-            columns.append(["seeds", *map(str, self.seeds.values())])
+        columns = self._leading()
         for heading, entry in self.scores.items():
-            columns += [
-                [" ".join([heading, *label]).strip(), *cells] for label, cells in _columns(entry, width, self.has_seeds)
-            ]
+            for label, cells in _columns(entry, width, self.has_seeds):
+                columns.append([f"{heading} {label}".strip(), *cells])
         return [list(row) for row in zip(*columns, strict=True)]
 
     @property
@@ -128,13 +125,11 @@ class Table:
         return max(self.seeds.values()) > 1
 
     def by_metric(self, width=2):
-        """One TextTable per metric."""
+        """One TextTable per metric, with its signature below."""
         tables = []
         for heading, entry in self.scores.items():
-            columns = [["system", *self.seeds]]
-            if self.has_seeds:
-                columns.append(["seeds", *map(str, self.seeds.values())])
-            columns += [[*(label or ["score"]), *cells] for label, cells in _columns(entry, width, self.has_seeds)]
+            columns = self._leading()
+            columns += [[label or "score", *cells] for label, cells in _columns(entry, width, self.has_seeds)]
             rows = [list(row) for row in zip(*columns, strict=True)]
             tables.append(TextTable(heading, rows, [entry["signature"], *self.notes]))
         return tables
@@ -144,6 +139,10 @@ class Table:
         lines = ["\t".join(row) for row in self.rows(width)]
         lines += [f"# {heading}: {entry['signature']}" for heading, entry in self.scores.items()]
         return "\n".join(lines + [f"# {note}" for note in self.notes])
+
+    def _leading(self):
+        names = ["system", *self.seeds]
+        return [names, ["seeds", *map(str, self.seeds.values())]] if self.has_seeds else [names]
 
 
 def score_table(named, names, references, reference_name, lowercase=False, tests=(), settings=None):
@@ -200,26 +199,29 @@ def _entry(name, groups, lowercase, tests, settings):
 
 
 def _columns(entry, width, several):
-    """[(label, cells)] of one metric."""
+    """[(label, cells)] of one metric; the score itself has no label."""
     seeds, tests = entry["seeds"], entry["tests"]
-    columns = [((), [f"{s.mean:.{width}f}" for s in seeds])]
+    columns = [("", [f"{s.mean:.{width}f}" for s in seeds])]
     if several:
-        columns.append((("std",), [shown(s.std, f".{width}f") for s in seeds]))
-        columns.append((("difference",), [shown(s.difference, f"+.{width}f") for s in seeds]))
-        columns.append((("p (Welch)",), [shown(s.p_welch, ".4f") for s in seeds]))
-    if not tests:
-        return columns
+        layouts = {"std": ("std", ""), "difference": ("difference", "+"), "p_welch": ("p (Welch)", None)}
+        return columns + _shown_columns(seeds, layouts, width)
     layouts = {
-        "interval": ("±", f".{width}f"),
-        "difference": ("difference", f"+.{width}f"),
-        "difference_interval": ("difference ±", f".{width}f"),
-        "p_bootstrap": ("p (bootstrap)", ".4f"),
-        "p_randomization": ("p (randomization)", ".4f"),
+        "interval": ("±", ""),
+        "difference": ("difference", "+"),
+        "difference_interval": ("difference ±", ""),
+        "p_bootstrap": ("p (bootstrap)", None),
+        "p_randomization": ("p (randomization)", None),
     }
-    for field, (label, layout) in layouts.items():
-        values = [getattr(test, field) for test in tests]
-        if any(value is not None for value in values):
-            columns.append(((label,), [shown(value, layout) for value in values]))
+    found = _shown_columns(tests or [], layouts, width)
+    return columns + [(label, cells) for label, cells in found if set(cells) - {"–"}]
+
+
+def _shown_columns(values, layouts, width):
+    """[(label, cells)] of the fields in `layouts`, {field: (label, sign)}; a sign of None means a p-value."""
+    columns = []
+    for field, (label, sign) in layouts.items():
+        layout = ".4f" if sign is None else f"{sign}.{width}f"
+        columns.append((label, [shown(getattr(value, field), layout) for value in values]))
     return columns
 
 

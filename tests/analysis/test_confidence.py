@@ -121,7 +121,7 @@ def test_figure(folder, tmp_path, name, magic):
         (["--system", "t=data/raw/test.en"], "data/raw/test.en: is no generate log"),
         (["--system", "t=h.txt"], "h.txt: has no P- lines"),
         ([*SYSTEMS, "--dict", "data/bin/dict.de.txt"], "--dict and --source: one is missing"),
-        ([*SYSTEMS, *SPLITS, "--by", "target"], "--target: missing"),
+        ([*SYSTEMS, *SPLITS, "--by", "target"], "--dict and --target: one is missing"),
         (["--system", "t=p.txt", *SPLITS], "p.txt: 1 sentences, but data/bpe/test.de has 60"),
         ([*SYSTEMS, "--bins", "1"], "--bins: 1: must be 2 or more"),
         ([*SYSTEMS, "--reference", "data/raw/test.en"], "--reference: no log has C- lines"),

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from _analysis import finished_run, labo, prepared_corpus, write
 
-from labo_fairseq.analysis import page
+from labo_fairseq.analysis import figures, page
 from labo_fairseq.analysis.run_folder import read_reliability
 from labo_fairseq.analysis.tables import TextTable
 from labo_fairseq.errors import UserError
@@ -175,6 +175,14 @@ def test_reliability_files(tmp_path):
     write(tmp_path / "reliability.tsv", RELIABILITY.replace("0.79\n", "x\n", 1))
     with pytest.raises(UserError, match="not 8 columns of numbers"):
         read_reliability(tmp_path)
+
+
+def test_ece_of_a_reliability_file_by_hand(tmp_path):
+    write(tmp_path / "reliability.tsv", RELIABILITY + "before\t0.9\t1.0\t10\t0.95\t0.5\t0.4\t0.6\n")
+    rows = [row for row in read_reliability(tmp_path) if row["when"] == "before" and row["count"]]
+    axes = figures.reliability(rows, "x").axes[0]
+    (label,) = (text.get_text() for text in axes.get_legend().get_texts() if "before" in text.get_text())
+    assert label == f"before calibration (ECE {(40 * 0.1 + 10 * 0.45) / 50:.3f})"
 
 
 def test_tables_escape_and_align():
