@@ -73,13 +73,19 @@ def run(args):
             raise UserError(f"--{name}: {value}: must be {least} or more")
     folders = _named_folders(args.runs)
     translated = _translated(folders, args)
-    steps = (_runs, _curves, _scores, _splits, _confidence, _reliability, _examples)
     out = Path(args.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        _write(folders, translated, args)
+    except OSError as error:  # what is read has its own errors
         raise UserError(f"--out: {out}: {error.strerror}: give a folder that can be written") from error
+    print(out / "report.html")
+    return 0
+
+
+def _write(folders, translated, args):
     sections = []
+    steps = (_runs, _curves, _scores, _splits, _confidence, _reliability, _examples)
     for step in tqdm(steps, desc="report", unit="section", leave=False, disable=None):
         section = step(folders, translated, args)
         if section:
@@ -91,10 +97,8 @@ def run(args):
         text += f"Differences are from the first system, {next(iter(translated.groups))}."
         if corpus.synthetic:
             text += " The corpus is synthetic: these scores say nothing about real translation."
-    with write_aside(out / "report.html") as stream:
+    with write_aside(Path(args.out, "report.html")) as stream:
         stream.write(page(args.title, text, sections))
-    print(out / "report.html")
-    return 0
 
 
 def _named_folders(arguments):
@@ -103,9 +107,12 @@ def _named_folders(arguments):
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder: give the folder of a training run")
+        if not any((folder / name).exists() for name in ("train.log", "generate-test.txt")):
+            raise UserError(f"{folder}: has no train.log and no generate-test.txt: give the folder of a training run")
     resolved = [folder.resolve() for folder in folders]
-    if len(set(resolved)) < len(resolved):
-        raise UserError(f"{folders[-1]}: a run is given twice: give each once")
+    for i, path in enumerate(resolved):
+        if path in resolved[:i]:
+            raise UserError(f"{folders[i]}: a run is given twice: give each once")
     depth = 1
     while len({path.parts[-depth:] for path in resolved}) < len(resolved):
         depth += 1

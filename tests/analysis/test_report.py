@@ -150,6 +150,7 @@ def test_training_alone(tmp_path):
     ("arguments", "message"),
     [
         (["absent"], "absent: no such folder"),
+        (["data"], "data: has no train.log and no generate-test.txt"),
         (["run", "run"], "run: a run is given twice"),
         (["run", "other"], "other: has another test set than run"),
         (["run", "--out", "run/data"], "--out: run/data: File exists"),
