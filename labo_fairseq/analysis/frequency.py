@@ -112,9 +112,7 @@ def add_arguments(parser, required):
     group.add_argument(
         "--source", metavar="FILE", required=required, help="source sentences in subwords, as bpe/test.XX"
     )
-    group.add_argument(
-        "--target", metavar="FILE", help="reference sentences in subwords, for --by target (else the reference text)"
-    )
+    group.add_argument("--target", metavar="FILE", help="reference sentences in subwords, for --by target")
     group.add_argument("--by", choices=("source", "target"), default="source", help="side whose tokens are counted")
     group.add_argument(
         "--score",

@@ -189,7 +189,7 @@ def _scored_side(args, source, references):
     if args.by == "source":
         return source, args.source
     if args.target is None:
-        return references, args.reference
+        raise UserError("--target: missing: --by target needs the reference text in subwords")
     target = systems.read_lines(args.target, "the reference text in subwords")
     bleu.check_counts(target, references, args.target, args.reference)
     return target, args.target

@@ -200,6 +200,7 @@ def test_by_target_and_size_and_lowercase(folder):
         (["--system", "x=short.de"], "short.de: 1 sentences, but data/raw/test.en has 60"),
         (["--system", "a=a/data", "--system", "a=b/data"], "--system: a: given twice"),
         (["--by", "target", "--target", "short.de"], "short.de: 1 sentences, but data/raw/test.en has 60"),
+        (["--by", "target"], "--target: missing"),
         (["--write-splits", "short.de"], "--write-splits: short.de: File exists"),
         (["--source", "a/generate-test.txt"], "a/generate-test.txt: is a generate log"),
     ],
