@@ -51,7 +51,8 @@ def folder(tmp_path_factory):
     labo_run = finished_run(path / "runs" / "labo", corpus, 0.2, seed=2, odd=EVIL)
     write(labo_run / "reliability.tsv", RELIABILITY)
     runs = [path / "runs" / name for name in ("base_$x^2$", "labo")]
-    result = labo("report", *runs, "--out", path / "out", "--samples", 50, "--trials", 50, "--title", f"About {EVIL}")
+    options = ("--samples", 50, "--trials", 50, "--examples", 60, "--title", f"About {EVIL}")
+    result = labo("report", *runs, "--out", path / "out", *options)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{path / 'out' / 'report.html'}\n"
     return path
@@ -66,7 +67,8 @@ def test_text_of_the_corpus_is_text_and_nothing_else(html):
     found = Page(html)
     assert "script" not in found.tags and not any(name.startswith("on") for _, name, _ in found.attributes)
     assert "<script" not in html
-    assert "<script>alert(1)</script>" in found.text and "onerror=alert(1)" in found.text
+    # in title and heading, and in the example: source, reference and one translation
+    assert sum("<script>alert(1)</script> <img/src=x/onerror=alert(1)>" in text for text in found.texts) == 5
     assert "default-src 'none'" in html
 
 
