@@ -31,7 +31,9 @@ class ProjectionLoss(NamedTuple):
     hits: torch.Tensor | None
 
 
-def projection_loss(hidden, weight, target, loss, bias=None, ignore_index=None, count_hits=False, kernel="torch"):
+def projection_loss(
+    hidden, weight, target, loss, bias=None, ignore_index=None, count_hits=False, kernel="torch"
+):
     """Summed loss of the logits hidden·weightᵀ + bias, without those logits in memory.
 
     hidden: (N, D); weight: (V, D); bias: (V,) or None; target: (N,), indices
