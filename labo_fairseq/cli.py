@@ -12,6 +12,10 @@ SUBCOMMANDS = {
     "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
     "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
+    "splits": ("labo_fairseq.analysis.splits", "scores by training frequency, as Table 4 of LABO; word F1"),
+    "confidence": ("labo_fairseq.analysis.confidence", "probabilities of the chosen tokens, as Figure 2 of LABO"),
+    "compare": ("labo_fairseq.analysis.compare", "what two systems do differently: n-grams, sentences, lengths"),
+    "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
 }

@@ -2,8 +2,10 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,3 +70,62 @@ def epoch_end(epoch, update, wall):
     return json.dumps(
         {"epoch": epoch, "train_num_updates": str(update), "train_train_wall": str(wall), "train_wall": "0"}
     )
+
+
+# a prepared corpus and runs on it
+
+WORDS = "a dog cat man woman runs sleeps sees the red blue small old tree house well-known bench meadow".split()
+
+
+def sentences(number, seed=1):
+    """Made-up sentences of 4 to 12 words with a full stop, as lists of words; common words are common."""
+    rng = random.Random(seed)
+    weights = [1 / (rank + 1) for rank in range(len(WORDS))]
+    return [[*rng.choices(WORDS, weights, k=rng.randint(4, 12)), "."] for _ in range(number)]
+
+
+def detokenized(words):
+    return " ".join(words).replace(" .", ".")
+
+
+def prepared_corpus(path, number=60, odd=None):
+    """A folder as `labo prepare` leaves it, de to en; `odd` is put into the first source and reference."""
+    test = sentences(number)
+    if odd:
+        test[0] = [*odd.split(), *test[0]]
+    train = sentences(300, seed=2)
+    counts = Counter(f"{word}@@" if word == "well-known" else word for line in train for word in line)
+    for kind in ("raw", "tok", "bpe", "bin"):
+        (Path(path) / kind).mkdir(parents=True)
+    for part, lines in (("test", test), ("train", train)):
+        for language in ("de", "en"):
+            write(f"{path}/raw/{part}.{language}", "".join(detokenized(line) + "\n" for line in lines))
+            write(f"{path}/tok/{part}.{language}", "".join(" ".join(line) + "\n" for line in lines))
+            subwords = (" ".join(line).replace("well-known", "well-known@@") for line in lines)
+            write(f"{path}/bpe/{part}.{language}", "".join(line + "\n" for line in subwords))
+    for language in ("de", "en"):
+        extra = dict.fromkeys((odd or "").split(), 1)
+        write(f"{path}/bin/dict.{language}.txt", "".join(f"{w} {c}\n" for w, c in {**counts, **extra}.items()))
+    manifest = {"corpus": "embedded", "source": "de", "target": "en", "synthetic": True, "lowercased": True}
+    write(f"{path}/manifest.json", json.dumps(manifest))
+    return Path(path)
+
+
+def finished_run(path, corpus, errors, seed=1, criterion="labo", odd=None):
+    """A run folder whose translations are the references with a share `errors` of the words exchanged."""
+    rng = random.Random(seed)
+    Path(path).mkdir(parents=True)
+    log = []
+    for i, line in enumerate(Path(corpus, "tok", "test.en").read_text(encoding="utf-8").splitlines()):
+        words = [rng.choice(WORDS) if rng.random() < errors else word for word in line.split()]
+        words = [*odd.split(), *words] if odd and not i else words
+        scores = [-rng.random() for _ in range(len(words) + 1)]
+        log.append(entry(i, " ".join(words), detokenized(words), line, line, -rng.random(), scores))
+    rng.shuffle(log)
+    write(Path(path, "generate-test.txt"), "".join(log))
+    write(Path(path, "data"), str(corpus) + "\n")
+    arguments = ["fairseq-train", "bin", "--criterion", criterion, "--seed", str(seed), "--save-dir", str(path)]
+    write(Path(path, "command.json"), json.dumps([*arguments, "--max-update", "1200"]))
+    lines = [CONFIG, inner(100), valid(600, 3.0), epoch_end(1, 600, 100), valid(1200, 2.5, epoch=2)]
+    write(Path(path, "train.log"), "\n".join([*lines, epoch_end(2, 1200, 140)]) + "\n")
+    return Path(path)

@@ -1,11 +1,12 @@
 """Reads what `fairseq-generate` and `fairseq-interactive` print.
 
-S- source, T- target, H- hypothesis, D- the same detokenized, P- scores per token. Lines may come in any order; other
-kinds (A- alignments, C- constraints, W-, I-, E-) and log messages in between are passed over. With --nbest an id has
-several H-, D- and P- lines: the j-th of one kind belongs to the j-th of the others.
+S- source, T- target, H- hypothesis, D- the same detokenized, P- scores per token, A- alignment, C- the confidence that
+the task calibrated_translation adds with --sentence-confidence. Lines may come in any order; other kinds (W-, I-, E-)
+and log messages in between are passed over, and so are C- lines that hold the constraints of fairseq-interactive. With
+--nbest an id has several H-, D-, P-, A- and C- lines: the j-th of one kind belongs to the j-th of the others.
 
 Scores are base-2 logarithms, as fairseq prints them: that of H- is the sum over the tokens, by default divided by
-their number, those of P- are one per token and one for the end of the sentence.
+their number, those of P- are one per token and one for the end of the sentence. A confidence is a natural probability.
 """
 
 import itertools
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 from ..errors import UserError
 from .text import read_text, split_lines
 
-_LINE = re.compile(r"([STHDP])-([0-9]{1,9})\t(.*)", re.DOTALL)
-_OURS = re.compile(r"[STHDP]-[0-9]+(?:\s|$)")
+_LINE = re.compile(r"([STHDPAC])-([0-9]{1,9})\t(.*)", re.DOTALL)
+_OURS = re.compile(r"[STHDPAC]-[0-9]+(?:\s|$)")
 _BARE = re.compile(r"[ST]-[0-9]{1,9}")  # an empty sentence whose tab an editor has trimmed
 _SHOWN = 5  # how many ids an error message lists
 
@@ -31,6 +32,8 @@ class Hypothesis:
     tokens: tuple[str, ...]  #: of the H- line: subwords, unless generation ran with --remove-bpe
     text: str | None  #: the D- line, detokenized where generation ran with --tokenizer; None without D- lines
     positional_scores: tuple[float, ...] | None  #: the P- line, base 2, the end of the sentence last; None without
+    alignment: str | None = None  #: the A- line as it is: pairs `source-target`, or rows of weights with `soft`
+    confidence: float | None = None  #: the C- line, in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ def parse_generate_log(text, name):
     found = _collect(text, name)
     if not found["H"]:
         raise UserError(f"{name}: no H- lines: give the output of fairseq-generate (without --quiet)")
-    ids = sorted(set().union(*found.values()))
+    ids = sorted(set().union(*(found[kind] for kind in "STHDP")))
+    if not _holds_confidences(found["C"]):
+        found["C"] = {}
     _check_ids(found, ids, name)
     sentences = [_sentence(found, i, name) for i in ids]
     _check_scores(sentences, name)
@@ -81,7 +86,7 @@ def shows_subwords(sentences):
 
 def _collect(text, name):
     """Line kind -> id -> list of (line number, content)."""
-    found = {kind: defaultdict(list) for kind in "STHDP"}
+    found = {kind: defaultdict(list) for kind in "STHDPAC"}
     lines = split_lines(text)
     if lines and not text.endswith("\n") and _OURS.match(lines[-1]):
         raise UserError(f"{name}:{len(lines)}: the last line has no line end: the file is cut, generate again")
@@ -103,22 +108,45 @@ def _check_ids(found, ids, name):
         if twice:
             number = found[kind][min(twice)][1][0]
             raise UserError(f"{name}:{number}: {kind}- lines come twice for {_listed(twice)}: give one log alone")
+    if not found["S"] and not found["T"]:
+        _check_repeated(found["H"], name)
     absent = ids[-1] + 1 - len(ids)
     if absent:
         present = set(ids)
         first = list(itertools.islice((i for i in range(ids[-1]) if i not in present), _SHOWN))
         raise UserError(f"{name}: no sentence {_listed(first, absent)} (ids run to {ids[-1]}): the log is not complete")
-    for kind in "HSTDP":
+    for kind in "HSTDPAC":
         lacking = [i for i in ids if i not in found[kind]]
         if found[kind] and lacking:
             raise UserError(f"{name}: no {kind}- line for {_listed(lacking)}: the log is not complete")
+
+
+def _check_repeated(hypotheses, name):
+    """Two logs in one, without S- and T- lines to show it: every sentence then has the same hypotheses twice."""
+    repeated = [i for i, lines in hypotheses.items() if len({content for _, content in lines}) * 2 <= len(lines)]
+    if len(repeated) == len(hypotheses):
+        number = hypotheses[min(repeated)][1][0]
+        raise UserError(f"{name}:{number}: H- lines come twice for {_listed(repeated)}: give one log alone")
+
+
+def _holds_confidences(lines):
+    """Whether C- lines are confidences rather than constraints, which are words; the first one tells."""
+    if not lines:
+        return False
+    try:
+        float(lines[min(lines)][0][1])
+    except ValueError:
+        return False
+    return True
 
 
 def _sentence(found, i, name):
     scored = [_scored(line, "H", i, name) for line in found["H"][i]]
     texts = [_scored(line, "D", i, name) for line in found["D"].get(i, [])]
     positional = [_numbers(line, i, name) for line in found["P"].get(i, [])]
-    for kind, group in (("D", texts), ("P", positional)):
+    alignments = [content for _, content in found["A"].get(i, [])]
+    confidences = [_probability(line, i, name) for line in found["C"].get(i, [])]
+    for kind, group in (("D", texts), ("P", positional), ("A", alignments), ("C", confidences)):
         if group and len(group) != len(scored):
             raise UserError(f"{name}: id {i}: {len(scored)} H- lines but {len(group)} {kind}- lines: generate again")
     hypotheses = []
@@ -127,8 +155,8 @@ def _sentence(found, i, name):
             raise UserError(
                 f"{name}:{texts[j][2]}: D-{i} has another score than H-{i} in line {number}: generate again"
             )
-        text, scores = texts[j][1] if texts else None, positional[j] if positional else None
-        hypotheses.append(Hypothesis(score, tuple(tokens.split()), text, scores))
+        others = (group[j] if group else None for group in (positional, alignments, confidences))
+        hypotheses.append(Hypothesis(score, tuple(tokens.split()), texts[j][1] if texts else None, *others))
     # fairseq prints the best first; sorted (stably) again for logs that were sorted as text in between
     hypotheses.sort(key=lambda hypothesis: -hypothesis.score)
     source, target = (found[kind][i][0][1] if i in found[kind] else None for kind in "ST")
@@ -145,6 +173,14 @@ def _scored(line, kind, i, name):
 def _numbers(line, i, name):
     number, content = line
     return tuple(_number(part, f"{name}:{number}: P-{i}") for part in content.split())
+
+
+def _probability(line, i, name):
+    number, content = line
+    value = _number(content, f"{name}:{number}: C-{i}")
+    if not 0 <= value <= 1:
+        raise UserError(f"{name}:{number}: C-{i}: {value} is no probability: it must lie in [0, 1]")
+    return value
 
 
 def _number(text, where):

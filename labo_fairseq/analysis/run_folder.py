@@ -4,17 +4,21 @@
   RUN/train.log          fairseq's JSON log (--log-format json --log-file)
   RUN/generate-test.txt  output of fairseq-generate on the test set, there only when it is whole
   RUN/data               one line: the folder that `labo prepare` wrote, absolute or relative to RUN
+  RUN/reliability.tsv    bins of the reliability diagram, beside the calibration.json of `labo calibrate`; optional
 
-The references are DATA/raw/test.TARGET (detokenized, cased) and DATA/tok/test.TARGET (tokenized). DATA/manifest.json
-has the keys "target", "synthetic" and "lowercased" (the model sees lower-cased text, so both sides are scored so).
+The references are DATA/raw/test.TARGET (detokenized, cased) and DATA/tok/test.TARGET (tokenized), the subwords of the
+source DATA/bpe/test.SOURCE, the dictionaries DATA/bin/dict.XX.txt. DATA/manifest.json has the keys "source", "target",
+"synthetic" and "lowercased" (the model sees lower-cased text, so both sides are scored so).
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from . import score
+from . import bleu, systems
+from .bleu import Score
 from .text import read_text, split_lines
 from .train_log import read_train_log
 
@@ -30,6 +34,7 @@ SETTINGS = {
     "labo fixed": [("label_smoothing", "α=", "0.1"), ("smoothing_temperature", "τ=", "1.25")],
 }
 LABO_WARMUP_UPDATES = 5000
+RELIABILITY = ("when", "bin_low", "bin_high", "count", "confidence", "accuracy", "accuracy_low", "accuracy_high")
 
 
 @dataclass
@@ -40,8 +45,8 @@ class Run:
     method: str = "?"
     updates: int | None = None
     share_under_p_star: float | None = None  #: share of the updates that LABO ran after its warm-up; None for others
-    bleu: score.bleu.Score | None = None  #: detokenized, by sacreBLEU
-    tokenized_bleu: score.bleu.Score | None = None
+    bleu: Score | None = None  #: detokenized, by sacreBLEU
+    tokenized_bleu: Score | None = None
     perplexity: float | None = None  #: 2 to the power of the lowest nll_loss on the validation set
     updates_per_second: float | None = None  #: inside training steps
     minutes: float | None = None  #: inside training steps
@@ -52,6 +57,30 @@ class Run:
     def status(self):
         """ "ok", or what is missing and why."""
         return "; ".join(self.problems) or "ok"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus as `labo prepare` leaves it: raw/ detokenized, tok/ tokenized, bpe/ subwords, bin/ for fairseq."""
+
+    folder: Path
+    source: str | None  #: language; None in a manifest without it
+    target: str
+    synthetic: bool
+    lowercase: bool  #: whether both sides are to be scored in lower case
+
+    def file(self, kind, language, part="test"):
+        """Path of a text, say raw/test.de, as a string."""
+        return str(self.folder / kind / f"{part}.{language}")
+
+    def lines(self, kind, language, part="test"):
+        """Its lines. Raises UserError where it cannot be read."""
+        return split_lines(read_text(self.file(kind, language, part)))
+
+    @property
+    def dictionary(self):
+        """Path of the source dictionary, as a string."""
+        return str(self.folder / "bin" / f"dict.{self.source}.txt")
 
 
 def read_run(folder):
@@ -67,6 +96,60 @@ def read_run(folder):
         except UserError as error:
             run.problems.append(str(error))
     return run
+
+
+def read_corpus(folder):
+    """The Corpus that a run folder's file `data` names. Raises UserError where it or its manifest cannot be read."""
+    return corpus_at(Path(folder) / read_text(Path(folder) / "data").strip())
+
+
+def corpus_at(data):
+    """The Corpus in a folder that `labo prepare` wrote. Raises UserError where its manifest cannot be read."""
+    data = Path(data)
+    manifest = _json(data / "manifest.json")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("target"), str):
+        raise UserError(f"{data / 'manifest.json'}: has no 'target': prepare the corpus again")
+    lowercase = manifest.get("lowercased")
+    if lowercase is None:
+        # a model of lower-cased text cannot be scored cased; a manifest without the key leaves it to the tokens
+        tokens = split_lines(read_text(data / "tok" / f"test.{manifest['target']}"))
+        lowercase = all(line == line.lower() for line in tokens)
+    return Corpus(data, manifest.get("source"), manifest["target"], bool(manifest.get("synthetic")), bool(lowercase))
+
+
+def read_settings(folder):
+    """{flag: value} of the command that made a run folder; {} where it is not recorded."""
+    path = Path(folder, "command.json")
+    return settings_of(_command(path)) if path.exists() else {}
+
+
+def read_reliability(folder):
+    """Rows of reliability.tsv as dicts: "when" (before or after), the others numbers; None where there is none.
+
+    Columns: when, bin_low, bin_high, count, confidence and accuracy (means of the bin), accuracy_low, accuracy_high.
+    Raises UserError where the file is damaged.
+    """
+    path = Path(folder, "reliability.tsv")
+    if not path.exists():
+        return None
+    heading, *lines = [line for line in split_lines(read_text(path)) if line and not line.startswith("#")] or [""]
+    names = heading.split("\t")
+    if names != list(RELIABILITY):
+        raise UserError(f"{path}: columns {', '.join(names)}: expected {', '.join(RELIABILITY)}: calibrate again")
+    rows = []
+    for line in lines:
+        when, *cells = line.split("\t")
+        try:
+            # an empty bin has a count of 0 and no means
+            numbers = [float(cell) if cell else math.nan for cell in cells]
+            rows.append({"when": when, **dict(zip(RELIABILITY[1:], numbers, strict=True))})
+        except ValueError as error:
+            raise UserError(
+                f"{path}: {line[:60]!r}: not {len(RELIABILITY)} columns of numbers: calibrate again"
+            ) from error
+    if not rows:
+        raise UserError(f"{path}: no bins: calibrate again")
+    return rows
 
 
 def settings_of(arguments):
@@ -93,8 +176,8 @@ def method_name(settings):
 
 
 def _add_training(run, folder):
-    log_file, command_file = folder / "train.log", folder / "command.json"
-    settings = settings_of(_command(command_file)) if command_file.exists() else {}
+    log_file = folder / "train.log"
+    settings = read_settings(folder)
     log = read_train_log(log_file) if log_file.exists() else None
     if "criterion" not in settings and log:
         settings = {name: str(value) for name, value in log.criterion.items()} | settings
@@ -117,19 +200,18 @@ def _add_training(run, folder):
 
 def _add_scores(run, folder):
     data_file, log = folder / "data", folder / "generate-test.txt"
-    data, manifest = _data(data_file) if data_file.exists() else (None, {})
-    run.synthetic = bool(manifest.get("synthetic"))
+    corpus = read_corpus(folder) if data_file.exists() else None
+    run.synthetic = bool(corpus and corpus.synthetic)
     if not log.exists():
         raise UserError("not translated: no generate-test.txt")
-    if data is None:
+    if corpus is None:
         raise UserError("not scored: no file `data` that names the prepared corpus")
-    system = score.read_system(run.name, str(log))
-    raw, tok = (data / kind / f"test.{manifest['target']}" for kind in ("raw", "tok"))
-    references, tokens = split_lines(read_text(raw)), split_lines(read_text(tok))
-    # a model of lower-cased text cannot be scored cased; a manifest without the key leaves it to the tokens
-    lowercase = manifest.get("lowercased", all(line == line.lower() for line in tokens))
-    run.bleu = score.score_system(system, references, str(raw), lowercase)[0]
-    run.tokenized_bleu = score.score_tokenized(system, tokens, str(tok), lowercase)[0]
+    system = systems.read_system(run.name, str(log))
+    references, tokens = corpus.lines("raw", corpus.target), corpus.lines("tok", corpus.target)
+    lines = systems.texts(system, references, corpus.file("raw", corpus.target))
+    run.bleu = bleu.corpus_bleu(lines, references, corpus.lowercase)
+    lines = systems.texts(system, tokens, corpus.file("tok", corpus.target), tokenized=True)
+    run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens, corpus.lowercase)
 
 
 def _integer(settings, name, default):
@@ -144,15 +226,6 @@ def _command(path):
     if not isinstance(arguments, list) or not all(isinstance(argument, str) for argument in arguments):
         raise UserError(f"{path}: is no list of strings: it should hold the arguments of fairseq-train")
     return arguments
-
-
-def _data(path):
-    """(folder of the prepared corpus, its manifest)."""
-    data = path.parent / read_text(path).strip()
-    manifest = _json(data / "manifest.json")
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("target"), str):
-        raise UserError(f"{data / 'manifest.json'}: has no 'target': prepare the corpus again")
-    return data, manifest
 
 
 def _json(path):

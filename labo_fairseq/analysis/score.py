@@ -1,186 +1,252 @@
-"""BLEU and chrF2 of translations, computed by sacreBLEU, with its signatures.
+"""Scores of translations by sacreBLEU, with its signatures, for one system or several side by side.
 
   labo score --reference raw/test.en --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt
+  labo score --reference raw/test.en --system a=a.txt --system b=b.txt --metrics bleu ter --significance both
+  labo score --reference raw/test.en --system ls=seed1/gen.txt --system ls=seed2/gen.txt --system labo=...
   labo score --tokenized --system labo=labo/generate-test.txt
 
 A system is a text file, one sentence per line, or the output of fairseq-generate (told by its content, plain or gzip).
 Of such a log the D- lines are scored: they are detokenized if generation ran with --tokenizer moses. With --tokenized
 the tokenized BLEU is given instead (fairseq's BLEU4), of the H- lines with subwords joined, against a tokenized
---reference or, without one, the log's own T- lines. It compares systems of one tokenization only.
+--reference or, without one, the log's own T- lines; --compound-split adds the BLEU of Vaswani et al. (2017), which
+splits compounds at hyphens too. Both compare systems of one tokenization only.
+
+The same NAME again is another training seed of that system: the table then shows mean and standard deviation, and
+Welch's t-test of the scores of the seeds against those of the first system. --significance tests single translations
+against those of the first system: "±" is half of a 95% interval, of the score or of the difference.
 
 Prints a TSV table, then the signatures as lines that begin with "#".
 """
 
 import json
-import sys
-from dataclasses import dataclass
+from dataclasses import asdict
+
+from tqdm import tqdm
 
 from ..errors import UserError
-from . import bleu
-from .generate_log import is_generate_log, parse_generate_log
-from .text import read_text, split_lines
+from . import bleu, significance, systems
+from .tables import TextTable, shown
 
-
-@dataclass(frozen=True)
-class System:
-    """The translations of one system: plain lines, or the sentences of a generate log."""
-
-    name: str
-    file: str
-    lines: list | None  #: None for a log
-    sentences: list | None  #: of generate_log.Sentence; None for a text file
-
-    def detokenized(self):
-        """Lines for detokenized BLEU: the text as it is, or the D- lines (H- lines where a log has none)."""
-        if self.sentences is None:
-            return self.lines
-        best = [sentence.hypotheses[0] for sentence in self.sentences]
-        return bleu.remove_subwords([_joined(h) if h.text is None else h.text for h in best])
-
-    def tokenized(self):
-        """Lines for tokenized BLEU: the text or the H- lines, with subwords joined."""
-        if self.sentences is None:
-            return bleu.remove_subwords(self.lines)
-        return bleu.remove_subwords([_joined(sentence.hypotheses[0]) for sentence in self.sentences])
-
-    def was_detokenized(self):
-        """Whether a log's D- lines differ from its H- lines, so that generation ran with --tokenizer (or --bpe)."""
-        return any(
-            hypothesis.text is not None and hypothesis.text.split() != list(hypothesis.tokens)
-            for sentence in self.sentences
-            for hypothesis in sentence.hypotheses
-        )
-
-
-def read_system(name, file):
-    """A System from a text file or a generate log. Raises UserError on bad input."""
-    text = read_text(file)
-    if is_generate_log(text):
-        return System(name, file, None, parse_generate_log(text, file))
-    return System(name, file, split_lines(text), None)
-
-
-def score_system(system, references, reference_name, lowercase=False):
-    """BLEU and chrF2 of a system's detokenized text: a list of bleu.Score. Raises UserError where counts differ.
-
-    Warns on standard error where the text looks tokenized.
-    """
-    lines = system.detokenized()
-    bleu.check_counts(lines, references, system.file, reference_name)
-    if bleu.looks_tokenized(lines):
-        cause = ""
-        if system.sentences is not None and not system.was_detokenized():
-            cause = " (its D- lines equal its H- lines: generation ran without --tokenizer)"
-        _warn(
-            f"{system.file}: looks tokenized{cause}: these scores are not comparable with those of detokenized text; "
-            "generate with --tokenizer moses, or use --tokenized"
-        )
-    return [bleu.corpus_bleu(lines, references, lowercase), bleu.chrf(lines, references, lowercase)]
-
-
-def score_tokenized(system, references=None, reference_name=None, lowercase=False):
-    """Tokenized BLEU of a system: a list of one bleu.Score. Without references, against its own T- lines.
-
-    Raises UserError where counts differ, or where there are no tokenized references.
-    """
-    lines = system.tokenized()
-    if references is None:
-        references, reference_name = _own_targets(system), f"the T- lines of {system.file}"
-    references = bleu.remove_subwords(references)
-    bleu.check_counts(lines, references, system.file, reference_name)
-    return [bleu.tokenized_bleu(lines, references, lowercase)]
+DEFAULT_METRICS = ("bleu", "chrf2")
 
 
 def add_arguments(parser):
     """Declare the arguments of `labo score`."""
     parser.add_argument("--reference", metavar="FILE", help="reference text; optional with --tokenized and logs")
     parser.add_argument(
-        "--system", metavar="NAME=FILE", action="append", required=True, help="translations to score; can be repeated"
+        "--system",
+        metavar="NAME=FILE",
+        action="append",
+        required=True,
+        help="translations to score; can be repeated, the first is the baseline",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=bleu.DETOKENIZED,
+        metavar="METRIC",
+        help=f"of detokenized text: {', '.join(bleu.DETOKENIZED)} (default: {' '.join(DEFAULT_METRICS)})",
     )
     parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU alone")
+    parser.add_argument("--compound-split", action="store_true", help="tokenized BLEU, and with compounds split")
     parser.add_argument("--lowercase", action="store_true", help="lower-case both sides first")
+    add_significance_arguments(parser, default="none")
     parser.add_argument("--width", type=int, default=2, metavar="N", help="decimals of the table, as sacrebleu -w")
     parser.add_argument("--json", action="store_true", help="JSON with unrounded scores instead of the table")
+
+
+def add_significance_arguments(parser, default):
+    """Declare --significance, --samples, --trials and --seed."""
+    parser.add_argument("--significance", choices=list(significance.TESTS), default=default, help="paired tests")
+    parser.add_argument("--samples", type=int, default=significance.SAMPLES, metavar="N", help="bootstrap samples")
+    parser.add_argument(
+        "--trials", type=int, default=significance.TRIALS, metavar="N", help="trials of approximate randomization"
+    )
+    parser.add_argument("--seed", type=int, default=significance.SEED, metavar="N", help="of the paired tests")
+
+
+def check_significance_arguments(args):
+    """Raises UserError where a number is too small."""
+    for name, value, least in (("samples", args.samples, 2), ("trials", args.trials, 1), ("seed", args.seed, 1)):
+        if value < least:
+            raise UserError(f"--{name}: {value}: must be {least} or more")
 
 
 def run(args):
     """Score the systems; returns 0. Raises UserError on bad input."""
     if args.width < 0:
         raise UserError(f"--width: {args.width}: must be 0 or more")
-    named = _named_files(args.system)
+    check_significance_arguments(args)
+    names = list(dict.fromkeys(args.metrics or DEFAULT_METRICS))
+    if args.compound_split or args.tokenized:
+        names = list(bleu.TOKENIZED) if args.compound_split else ["tokenized"]
     references = None
     if args.reference is not None:
-        references = _references(args.reference)
-    elif not args.tokenized:
+        references = systems.read_lines(args.reference, "the reference text")
+    elif names[0] not in bleu.TOKENIZED:
         raise UserError("--reference: missing: give the detokenized reference text")
-    score = score_tokenized if args.tokenized else score_system
-    systems = [read_system(name, file) for name, file in named]
-    rows = [(system, score(system, references, args.reference, lowercase=args.lowercase)) for system in systems]
-    print(_as_json(rows, args.reference) if args.json else _as_table(rows, args.width))
+    table = score_table(
+        systems.read_systems(args.system, repeated=True),
+        names,
+        references,
+        args.reference,
+        args.lowercase,
+        significance.TESTS[args.significance],
+        {"samples": args.samples, "trials": args.trials, "seed": args.seed},
+    )
+    print(_as_json(table, args.reference) if args.json else table.as_tsv(args.width))
     return 0
 
 
-def _named_files(arguments):
-    named = []
-    for argument in arguments:
-        name, equals, file = argument.partition("=")
-        if not (name and equals and file):
-            raise UserError(f"--system: {argument}: must read NAME=FILE")
-        if not name.isprintable() or name.startswith("#"):
-            raise UserError(
-                f"--system: {name!r}: a name must be printable and not begin with '#', for the table's sake"
-            )
-        if name in dict(named):
-            raise UserError(f"--system: {name}: given twice: choose different names")
-        named.append((name, file))
-    return named
+class Table:
+    """Scores of several systems under several metrics.
+
+    `seeds` is {system: number of files}; `scores` is {heading: {"signature", "seeds": [Seeds],
+    "tests": [Significance] or None}}, in the order of the systems.
+    """
+
+    def __init__(self, named, notes):
+        self.seeds = {name: len(group) for name, group in named.items()}
+        self.files = {name: [system.file for system in group] for name, group in named.items()}
+        self.scores = {}
+        self.notes = notes
+
+    def rows(self, width=2):
+        """Heading and one row of strings per system; "–" stands for what has no value."""
+        columns = self._leading()
+        for heading, entry in self.scores.items():
+            for label, cells in _columns(entry, width, self.has_seeds):
+                columns.append([f"{heading} {label}".strip(), *cells])
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    @property
+    def has_seeds(self):
+        """Whether any system has several training seeds."""
+        return max(self.seeds.values()) > 1
+
+    def by_metric(self, width=2):
+        """One TextTable per metric, with its signature below."""
+        tables = []
+        for heading, entry in self.scores.items():
+            columns = self._leading()
+            columns += [[label or "score", *cells] for label, cells in _columns(entry, width, self.has_seeds)]
+            rows = [list(row) for row in zip(*columns, strict=True)]
+            tables.append(TextTable(heading, rows, [entry["signature"], *self.notes]))
+        return tables
+
+    def as_tsv(self, width=2):
+        """The table and below it the signatures."""
+        lines = ["\t".join(row) for row in self.rows(width)]
+        lines += [f"# {heading}: {entry['signature']}" for heading, entry in self.scores.items()]
+        return "\n".join(lines + [f"# {note}" for note in self.notes])
+
+    def _leading(self):
+        names = ["system", *self.seeds]
+        return [names, ["seeds", *map(str, self.seeds.values())]] if self.has_seeds else [names]
 
 
-def _references(file):
-    text = read_text(file)
-    if is_generate_log(text):
-        raise UserError(f"{file}: is a generate log: give the reference text, one sentence per line")
-    return split_lines(text)
+def score_table(named, names, references, reference_name, lowercase=False, tests=(), settings=None):
+    """The Table of systems {name: [System, …]} under metrics (names of bleu.METRICS, all tokenized or all not).
+
+    references: None for the T- lines of each log (tokenized metrics only). tests and settings: as of
+    significance.paired; where any system has several seeds, the seeds are tested and `tests` must be empty. Progress
+    goes to standard error. Raises UserError on bad input.
+    """
+    several = max(len(group) for group in named.values()) > 1
+    if several and tests:
+        raise UserError("--significance: compares single translations: leave it out where a system has several seeds")
+    if tests and len(named) < 2 and tests != ("bs",):
+        raise UserError("--significance: randomization compares two systems: give another --system, or bootstrap")
+    tokenized = names[0] in bleu.TOKENIZED
+    groups = [[_scored_texts(system, references, reference_name, tokenized) for system in g] for g in named.values()]
+    table = Table(named, _notes(several, tests, settings))
+    for name in tqdm(names, desc="scores", unit="metric", leave=False, disable=None):
+        heading, entry = _entry(name, groups, lowercase, tests, settings or {})
+        table.scores[heading] = entry
+    return table
 
 
-def _own_targets(system):
-    if system.sentences is None:
-        raise UserError(f"{system.file}: is no generate log: give its tokenized references with --reference")
-    targets = [sentence.target for sentence in system.sentences]
-    if None in targets:
-        raise UserError(f"{system.file}: has no T- lines: give the tokenized references with --reference")
-    if system.was_detokenized():
-        # fairseq decodes T- with the same --tokenizer as D-, so these are not the tokens that H- is to match
-        raise UserError(
-            f"{system.file}: its T- lines are detokenized (--tokenizer): give tokenized ones with --reference"
-        )
-    return targets
+def _scored_texts(system, references, reference_name, tokenized):
+    """(hypotheses, references) of one translation."""
+    if references is None:
+        references, reference_name = systems.own_targets(system), f"the T- lines of {system.file}"
+    elif tokenized:
+        references = bleu.remove_subwords(references)
+    return systems.texts(system, references, reference_name, tokenized), references
 
 
-def _joined(hypothesis):
-    return " ".join(hypothesis.tokens)
+def _entry(name, groups, lowercase, tests, settings):
+    metrics, counts = {}, []
+    for group in groups:
+        counts.append([])
+        for hypotheses, references in group:
+            key = tuple(references)
+            if key not in metrics:
+                metrics[key] = bleu.Metric(name, references, lowercase)
+            counts[-1].append(metrics[key].count(hypotheses))
+    metric = next(iter(metrics.values()))
+    values = [[metric.score(rows).value for rows in group] for group in counts]
+    found = None
+    if tests:
+        if len(metrics) > 1:
+            raise UserError("--significance: the logs have different T- lines: give one --reference for all of them")
+        found = significance.paired(metric, [group[0] for group in counts], tests, **settings)
+    return metric.heading, {
+        "signature": metric.signature,
+        "seeds": significance.across_seeds(values),
+        "tests": found,
+    }
 
 
-def _as_table(rows, width):
-    scores = rows[0][1]
-    lines = ["\t".join(["system", *(score.metric for score in scores)])]
-    for system, values in rows:
-        lines.append("\t".join([system.name, *(f"{score.value:.{width}f}" for score in values)]))
-    lines += [f"# {score.metric}: {score.signature}" for score in scores]
-    return "\n".join(lines)
+def _columns(entry, width, several):
+    """[(label, cells)] of one metric; the score itself has no label."""
+    seeds, tests = entry["seeds"], entry["tests"]
+    columns = [("", [f"{s.mean:.{width}f}" for s in seeds])]
+    if several:
+        layouts = {"std": ("std", ""), "difference": ("difference", "+"), "p_welch": ("p (Welch)", None)}
+        return columns + _shown_columns(seeds, layouts, width)
+    layouts = {
+        "interval": ("±", ""),
+        "difference": ("difference", "+"),
+        "difference_interval": ("difference ±", ""),
+        "p_bootstrap": ("p (bootstrap)", None),
+        "p_randomization": ("p (randomization)", None),
+    }
+    found = _shown_columns(tests or [], layouts, width)
+    return columns + [(label, cells) for label, cells in found if set(cells) - {"–"}]
 
 
-def _as_json(rows, reference):
-    systems = [
-        {
-            "system": system.name,
-            "file": system.file,
-            "scores": [vars(score) for score in scores],
-        }
-        for system, scores in rows
-    ]
-    return json.dumps({"reference": reference, "systems": systems}, indent=2, ensure_ascii=False)
+def _shown_columns(values, layouts, width):
+    """[(label, cells)] of the fields in `layouts`, {field: (label, sign)}; a sign of None means a p-value."""
+    columns = []
+    for field, (label, sign) in layouts.items():
+        layout = ".4f" if sign is None else f"{sign}.{width}f"
+        columns.append((label, [shown(getattr(value, field), layout) for value in values]))
+    return columns
 
 
-def _warn(message):
-    print(f"warning: {message}", file=sys.stderr)
+def _notes(several, tests, settings):
+    notes = []
+    if several:
+        notes.append("mean and sample standard deviation over training seeds; p of Welch's two-sided t-test")
+    if "bs" in tests:
+        notes.append(f"±: 95%; paired bootstrap of {settings['samples']} samples, seed {settings['seed']}")
+    if "ar" in tests:
+        notes.append(f"approximate randomization of {settings['trials']} trials, seed {settings['seed']}")
+    return notes
+
+
+def _as_json(table, reference):
+    rows = []
+    for i, (name, files) in enumerate(table.files.items()):
+        scores = []
+        for heading, entry in table.scores.items():
+            seeds = entry["seeds"][i]
+            score = {"metric": heading, "value": seeds.mean, "signature": entry["signature"]}
+            if table.has_seeds:
+                score["seeds"] = asdict(seeds)
+            if entry["tests"]:
+                score["significance"] = asdict(entry["tests"][i])
+            scores.append(score)
+        rows.append({"system": name, "file": files[0], "files": files, "scores": scores})
+    return json.dumps({"reference": reference, "systems": rows, "notes": table.notes}, indent=2, ensure_ascii=False)

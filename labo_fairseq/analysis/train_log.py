@@ -136,16 +136,21 @@ def _timed(history, train):
 
 
 def _train_point(update, values):
-    loss, nll_loss, ups, wpb, seconds = map(values.get, ("loss", "nll_loss", "ups", "wpb", "train_wall"))
-    return TrainPoint(update, loss, nll_loss, ups, wpb, seconds)
+    loss, ups, wpb, seconds = map(values.get, ("loss", "ups", "wpb", "train_wall"))
+    return TrainPoint(update, loss, _nll_loss(values), ups, wpb, seconds)
 
 
 def _valid_point(update, values):
-    loss, nll_loss, ppl, bleu = map(values.get, ("loss", "nll_loss", "ppl", "bleu"))
+    loss, ppl, bleu = map(values.get, ("loss", "ppl", "bleu"))
+    return ValidPoint(update, loss, _nll_loss(values), ppl, bleu)
+
+
+def _nll_loss(values):
+    loss, nll_loss, ppl = map(values.get, ("loss", "nll_loss", "ppl"))
     # fairseq's cross_entropy logs no nll_loss of its own: there the loss is it, and the perplexity shows that
     if nll_loss is None and None not in (loss, ppl) and ppl > 0 and abs(math.log2(ppl) - loss) < 0.01:
-        nll_loss = loss
-    return ValidPoint(update, loss, nll_loss, ppl, bleu)
+        return loss
+    return nll_loss
 
 
 def _config(line):

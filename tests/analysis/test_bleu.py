@@ -1,9 +1,14 @@
 import ctypes
 import importlib.util
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from _analysis import sacrebleu, write
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labo_fairseq.analysis import bleu
 from labo_fairseq.errors import UserError
@@ -22,6 +27,14 @@ HYPOTHESES = [
 ]
 
 
+def by_name(name):
+    def score(hypotheses, references, lowercase):
+        metric = bleu.Metric(name, references, lowercase)
+        return metric.score(metric.count(hypotheses))
+
+    return score
+
+
 @pytest.fixture
 def files(tmp_path):
     return (
@@ -37,6 +50,8 @@ def files(tmp_path):
         (bleu.corpus_bleu, ["-m", "bleu", "-lc"], True),
         (bleu.chrf, ["-m", "chrf"], False),
         (bleu.chrf, ["-m", "chrf", "--chrf-lowercase"], True),
+        (by_name("chrf++"), ["-m", "chrf", "--chrf-word-order", "2"], False),
+        (by_name("ter"), ["-m", "ter"], False),
         (bleu.tokenized_bleu, ["-m", "bleu", "-tok", "none", "--smooth-method", "none", "--force"], False),
     ],
 )
@@ -121,3 +136,55 @@ def test_tokenized_text_is_noticed():
     assert not bleu.looks_tokenized(["Vraiment ?", "Oui ; non !"])  # French sets spaces before these
     assert not bleu.looks_tokenized(["one slip .", *["fine."] * 20])
     assert not bleu.looks_tokenized([])
+
+
+COMPOUNDS = ["a well-known-to-all x-y-z dog", "-a- b- -c - d", "grün-weiß\u00a0-x 2-0 ##AT##", ""]
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="needs perl, as fairseq's script does")
+def test_compounds_are_split_as_by_the_perl_line_of_fairseq():
+    perl = ["perl", "-ple", r"s{(\S)-(\S)}{$1 ##AT##-##AT## $2}g"]
+    text = "".join(line + "\n" for line in COMPOUNDS)
+    expected = subprocess.run(perl, input=text, capture_output=True, encoding="utf-8", check=True).stdout
+    assert [bleu.split_compounds(line) for line in COMPOUNDS] == expected.split("\n")[:-1]
+
+
+def test_compound_bleu_is_tokenized_bleu_of_split_text_and_says_so():
+    hypotheses, references = ["a well-known dog runs home"], ["a well-known man runs home"]
+    score = by_name("compound")(hypotheses, references, False)
+    split = bleu.tokenized_bleu(
+        ["a well ##AT##-##AT## known dog runs home"], ["a well ##AT##-##AT## known man runs home"]
+    )
+    assert score.value == split.value > 0
+    assert "tok:compound-split" in score.signature and "tok:compound-split" not in split.signature
+
+
+@given(st.data())
+@pytest.mark.parametrize("name", list(bleu.METRICS))
+def test_statistics_of_a_partition_add_up(name, data):
+    words = st.lists(st.sampled_from("a b c-d e, f. g".split()), max_size=6).map(" ".join)
+    references = data.draw(st.lists(words, min_size=1, max_size=8))
+    hypotheses = data.draw(st.lists(words, min_size=len(references), max_size=len(references)))
+    part = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(references), max_size=len(references))))
+    metric = bleu.Metric(name, references)
+    counts = metric.count(hypotheses)
+    alone = [
+        bleu.Metric(name, [references[i] for i in ids]).count([hypotheses[i] for i in ids]).sum(axis=0)
+        for ids in (np.flatnonzero(part == p) for p in range(3))
+        if len(ids)
+    ]
+    assert np.array_equal(sum(alone), counts.sum(axis=0))
+
+
+def test_sentence_scores_and_words():
+    metric = bleu.Metric("chrf2", REFERENCES)
+    assert metric.sentence_scores(HYPOTHESES) == [
+        bleu.chrf([h], [r]).value for h, r in zip(HYPOTHESES, REFERENCES, strict=True)
+    ]
+    assert bleu.Metric("bleu", REFERENCES, lowercase=True).words("The end, really.") == [
+        "the",
+        "end",
+        ",",
+        "really",
+        ".",
+    ]

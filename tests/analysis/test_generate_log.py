@@ -21,14 +21,17 @@ E-1_0\ta a a
 H-1\t-1.25\tone dog
 D-1\t-1.25\tone dog
 P-1\t-1.0000 -1.5000 -1.2500
+A-1\t0-1
 S-0\teine Katze
 T-0\ta cat
 H-0\t-3.0e-01\ta cat
 D-0\t-3.0e-01\ta cat
 P-0\t-0.3000 -0.3000 -0.3000
+A-0\t0-0
 H-0\t-inf\t
 D-0\t-inf\t
 P-0\t-inf
+A-0\t
 2026-01-02 03:04:06 | INFO | fairseq_cli.generate | Translated 2 sentences
 Generate test with beam=5: BLEU4 = 100.00, 100.0/100.0/100.0/100.0 (BP=1.000, ratio=1.000, syslen=5, reflen=5)
 """
@@ -45,6 +48,8 @@ def test_every_field_of_an_nbest_log(tmp_path):
     assert best.score == -0.5 and best.tokens == ("a", "dog", ".") and best.text == "a dog."
     assert best.positional_scores == (-0.1, -0.2, -0.3, -1.4)
     assert second.score == -1.25 and second.tokens == ("one", "dog")
+    assert (best.alignment, second.alignment, cat.hypotheses[1].alignment) == ("0-0 1-1", "0-1", "")
+    assert best.confidence is None  # C- is a constraint here
     assert (cat.id, cat.hypotheses[0].score) == (0, -0.3)
     assert cat.hypotheses[1].tokens == () and cat.hypotheses[1].score == -float("inf")
 
@@ -99,6 +104,24 @@ def test_content_tells_a_log_from_text():
 
 
 LINES = entry(0, "a b") + entry(1, "c")
+
+
+def test_confidences_of_each_hypothesis(tmp_path):
+    log = "S-0\ta\nH-0\t-1.0\ta\nC-0\t0.75\nH-0\t-2.0\tb\nC-0\t0.5\nS-1\tb\nH-1\t-0.1\tc\nC-1\t1\n"
+    first, second = read(tmp_path, log)
+    assert [h.confidence for h in first.hypotheses] == [0.75, 0.5] and second.hypotheses[0].confidence == 1
+    with pytest.raises(UserError, match=r"gen.txt:3: C-0: 1.5 is no probability"):
+        read(tmp_path, log.replace("0.75", "1.5"))
+    with pytest.raises(UserError, match=r"gen.txt:8: C-1: 'x' is not a number"):
+        read(tmp_path, log.replace("C-1\t1", "C-1\tx"))
+    with pytest.raises(UserError, match=r"no C- line for id 1"):
+        read(tmp_path, log.replace("C-1\t1\n", ""))
+
+
+def test_two_logs_of_hypothesis_lines_alone_are_seen(tmp_path):
+    read(tmp_path, "H-0\t-1.0\ta\nH-0\t-1.0\ta\nH-1\t-1.0\ta\n")  # sampling may draw the same sentence twice
+    with pytest.raises(UserError, match=r"gen.txt:3: H- lines come twice for ids 0, 1: give one log alone"):
+        read(tmp_path, "H-0\t-1.0\ta\nH-1\t-1.0\tb\n" * 2)
 
 
 @pytest.mark.parametrize(

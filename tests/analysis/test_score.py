@@ -133,7 +133,10 @@ def test_tokenized_text_is_warned_about(folder):
         (["--reference", "ref.txt", "--system", "gen.txt"], "--system: gen.txt: must read NAME=FILE"),
         (["--reference", "ref.txt", "--system", "=gen.txt"], "must read NAME=FILE"),
         (["--reference", "ref.txt", "--system", "a\tb=gen.txt"], "a name must be printable"),
-        (["--reference", "ref.txt", "--system", "s=gen.txt", "--system", "s=hyp.txt"], "--system: s: given twice"),
+        (
+            ["--reference", "ref.txt", "--system", "s=gen.txt", "--system", "s=gen.txt"],
+            "--system: s=gen.txt: given twice",
+        ),
         (["--reference", "gen.txt", "--system", "s=gen.txt"], "gen.txt: is a generate log"),
         (["--reference", "ref.txt", "--system", "s=none.txt"], "none.txt: No such file"),
         (["--reference", "ref.txt", "--system", "s=."], ".: Is a directory"),
@@ -162,3 +165,81 @@ def test_odd_line_separators_do_not_shift_lines(tmp_path):
     write(tmp_path / "a.txt", "one\u2028two three four\nfive six\x85seven eight nine\n")
     result = labo("score", "--reference", "a.txt", "--system", "s=a.txt", cwd=tmp_path)
     assert table(result)[0][1] == ["s", "100.00", "100.00"]
+
+
+def test_every_metric_and_significance_side_by_side(folder):
+    write(folder / "other.txt", "a dog runs over the meadow.\ntwo men sit.\na man climbs\n")
+    arguments = ("score", "--reference", "ref.txt", "--system", "a=hyp.txt", "--system", "b=other.txt", "--samples", 50)
+    rows, comments = table(labo(*arguments, "--metrics", "ter", "chrf++", "--significance", "both", cwd=folder))
+    heading = rows[0]
+    assert heading[:3] == ["system", "TER", "TER ±"] and "chrF2++ p (randomization)" in heading
+    assert len({len(row) for row in rows}) == 1
+    expected = sacrebleu(
+        folder / "ref.txt", "-i", folder / "hyp.txt", folder / "other.txt", "-m", "ter", "--paired-bs",
+        "--paired-bs-n", 50, "-f", "text", "-w", 2,
+    )  # fmt: skip
+    second = dict(zip(heading, rows[2], strict=True))
+    assert second["TER"] in expected and f"± {second['TER ±']})" in expected
+    assert f"p = {second['TER p (bootstrap)']}" in expected
+    assert float(second["TER difference"]) == pytest.approx(float(second["TER"]) - float(rows[1][1]), abs=0.011)
+    assert rows[1][heading.index("TER difference")] == "–"
+    assert any("50 samples, seed 12345" in line for line in comments)
+
+
+def test_seeds_have_mean_deviation_and_a_test(folder):
+    texts = {"a1": 0, "a2": 1, "b1": 2, "b2": 0}
+    for name, line in texts.items():
+        write(folder / name, "".join(r + "\n" for r in [*REFERENCES[:line], *[x.upper() for x in REFERENCES[line:]]]))
+    systems = [word for name in texts for word in ("--system", f"{name[0]}={name}")]
+    rows, comments = table(labo("score", "--reference", "ref.txt", *systems, "--metrics", "chrf2", cwd=folder))
+    assert rows[0] == ["system", "seeds", "chrF2", "chrF2 std", "chrF2 difference", "chrF2 p (Welch)"]
+    values = {
+        name: float(sacrebleu(folder / "ref.txt", "-i", folder / name, "-m", "chrf", "-b", "-w", 6)) for name in texts
+    }
+    for row, (first, second) in zip(rows[1:], (("a1", "a2"), ("b1", "b2")), strict=True):
+        assert row[1] == "2"
+        assert float(row[2]) == pytest.approx((values[first] + values[second]) / 2, abs=0.006)
+        assert float(row[3]) == pytest.approx(abs(values[first] - values[second]) / 2**0.5, abs=0.006)
+    assert rows[1][4:] == ["–", "–"] and 0 < float(rows[2][5]) <= 1
+    assert any("Welch" in line for line in comments)
+
+
+def test_compound_split(folder):
+    arguments = ("score", "--compound-split", "--reference", "ref.tok", "--system", "s=gen.txt")
+    rows, comments = table(labo(*arguments, cwd=folder))
+    assert rows[0] == ["system", "BLEU (tokenized)", "BLEU (tokenized, compounds split)"]
+    assert rows[1][1] == rows[1][2]  # there is no hyphen here
+    assert "tok:none" in comments[0] and "tok:compound-split" in comments[1]
+
+
+def test_subwords_of_text_files_are_joined(folder):
+    write(folder / "bpe.txt", "".join(text.replace(" ", "@@ ", 1) + "\n" for _, text in PAIRS))
+    write(folder / "joined.txt", "".join(text.replace(" ", "", 1) + "\n" for _, text in PAIRS))
+    rows, _ = table(labo("score", "--reference", "ref.txt", "--system", "s=bpe.txt", "--metrics", "bleu", cwd=folder))
+    assert rows[1][1] == sacrebleu(folder / "ref.txt", "-i", folder / "joined.txt", "-m", "bleu", "-b", "-w", 2)
+
+
+def test_empty_translations(folder):
+    write(folder / "one.txt", "a small brown dog\n\na man\n")
+    result = labo("score", "--reference", "ref.txt", "--system", "s=one.txt", cwd=folder)
+    assert result.returncode == 0 and "one.txt: 1 of 3 translations are empty (ids 1)" in result.stderr
+    write(folder / "none.txt", "\n \n\n")
+    result = labo("score", "--reference", "ref.txt", "--system", "s=none.txt", cwd=folder)
+    assert result.returncode == 2 and "none.txt: every translation is empty" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--system", "a=hyp.txt", "--seed", "0"], "--seed: 0: must be 1 or more"),
+        (["--system", "a=hyp.txt", "--samples", "1"], "--samples: 1: must be 2"),
+        (["--system", "a=hyp.txt", "--significance", "both"], "--significance: randomization compares two systems"),
+        (
+            ["--system", "a=hyp.txt", "--system", "a=gen.txt", "--significance", "bootstrap"],
+            "--significance: compares single translations",
+        ),
+    ],
+)
+def test_bad_significance_is_refused(folder, arguments, message):
+    result = labo("score", "--reference", "ref.txt", *arguments, cwd=folder)
+    assert result.returncode == 2 and message in result.stderr and result.stdout == ""

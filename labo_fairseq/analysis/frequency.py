@@ -1,0 +1,145 @@
+"""Sentences by the training frequency of their tokens: the score of Lu et al. (2023), equation 18, and its splits.
+
+The splits of their Table 4 (after Raunak et al. 2020) are three parts of the test set in descending order of the score.
+Here only the numbers of the sentences are sorted, so ties cannot separate a source from its reference: equal scores
+stay in the order of the corpus. (The released splits of Raunak et al. sort sources and references each by themselves,
+which exchanges the references of sentences with equal scores.)
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from ..errors import UserError
+from .text import read_text, split_lines
+
+NAMES = ("most", "medium", "least")
+MAX_UNKNOWN = 0.01  # share of tokens; the subwords of a corpus are all but never unknown to its own dictionary
+
+
+def _mean(counts):
+    return sum(counts) / len(counts)
+
+
+def _log10(counts):
+    return math.fsum(math.log10(max(count, 1)) for count in counts) / len(counts)
+
+
+# mean: equation 18; log10: the released splits of Raunak et al. 2020; min: the rarest token alone
+SCORES = {"mean": _mean, "log10": _log10, "min": min}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sentences of similar frequency: their ids in descending order of the score, and the range of the score."""
+
+    name: str
+    ids: tuple[int, ...]
+    highest: float
+    lowest: float
+
+
+def read_dictionary(file):
+    """{token: training count} of a dictionary that fairseq-preprocess wrote (dict.XX.txt). Raises UserError."""
+    counts = {}
+    for number, line in enumerate(split_lines(read_text(file)), 1):
+        line = line.removesuffix(" #fairseq:overwrite")
+        token, _, count = line.rpartition(" ")
+        if not token or not count.isdecimal():
+            raise UserError(f"{file}:{number}: {line[:40]!r}: expected `token count`: give fairseq's dict.XX.txt")
+        if token in counts:
+            raise UserError(
+                f"{file}:{number}: {token!r} comes twice: give a dictionary as fairseq-preprocess writes it"
+            )
+        counts[token] = int(count)
+    if not counts:
+        raise UserError(f"{file}: no tokens: give fairseq's dict.XX.txt")
+    return counts
+
+
+def check_unknown(lines, counts, file, dictionary, most=MAX_UNKNOWN):
+    """Raises UserError where more than a share `most` of the tokens of a text are not in the dictionary."""
+    unknown, total, first = 0, 0, None
+    for number, line in enumerate(lines, 1):
+        for token in line.split():
+            total += 1
+            if token not in counts:
+                unknown += 1
+                first = first or (number, token)
+    if unknown > most * total:
+        number, token = first
+        raise UserError(
+            f"{file}:{number}: {token!r} is not in {dictionary}, in all {unknown} of {total} tokens are not "
+            f"({unknown / total:.1%}): give the dictionary of this corpus and the text in its subwords (as in "
+            "bpe/test.XX), or raise --max-unknown"
+        )
+
+
+def frequency_scores(lines, counts, score="mean"):
+    """One number per sentence, from the counts of its tokens (split at spaces, without the end of the sentence).
+
+    Tokens that are not in the dictionary count 0 ("log10": as 1, its lowest value); a sentence without tokens scores 0.
+    """
+    function = SCORES[score]
+    tokens = ([counts.get(token, 0) for token in line.split()] for line in lines)
+    return [function(found) if found else 0.0 for found in tokens]
+
+
+def split_by_score(scores, parts=3, size=None):
+    """[Split] of descending score, which share no sentence.
+
+    Without `size` they are equal parts (the first ones one larger where it does not come out even) and hold every
+    sentence; with it they have `size` sentences each, the last maybe fewer, and the lowest scores may belong to none,
+    as in the paper (3 x 2400 of 7283). Raises UserError where there are too few sentences.
+    """
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])  # stable
+    if size is None:
+        least, larger = divmod(len(order), parts)
+        ends = [least * part + min(part, larger) for part in range(parts + 1)]
+    else:
+        ends = [min(size * part, len(order)) for part in range(parts + 1)]
+    if ends[-2] >= len(order):
+        raise UserError(f"--parts: {parts}: {len(order)} sentences are too few: ask for fewer or smaller parts")
+    names = NAMES if parts == len(NAMES) else [f"part{part}" for part in range(1, parts + 1)]
+    pieces = [order[start:end] for start, end in itertools.pairwise(ends)]
+    return [Split(name, tuple(ids), scores[ids[0]], scores[ids[-1]]) for name, ids in zip(names, pieces, strict=True)]
+
+
+def add_arguments(parser, required):
+    """Declare the arguments that choose the splits; `required` says whether a command can do without them."""
+    group = parser.add_argument_group("splits by training frequency")
+    group.add_argument("--dict", metavar="FILE", required=required, help="fairseq's dict.XX.txt of that side")
+    group.add_argument(
+        "--source", metavar="FILE", required=required, help="source sentences in subwords, as bpe/test.XX"
+    )
+    group.add_argument("--target", metavar="FILE", help="reference sentences in subwords, for --by target")
+    group.add_argument("--by", choices=("source", "target"), default="source", help="side whose tokens are counted")
+    group.add_argument(
+        "--score",
+        choices=list(SCORES),
+        default="mean",
+        help="of the counts of a sentence: their mean (equation 18 of LABO), mean log10, or smallest",
+    )
+    group.add_argument("--parts", type=int, default=3, metavar="N", help="number of splits")
+    group.add_argument(
+        "--size", type=int, metavar="N", help="sentences per split, as 2400 in LABO (default: all equal)"
+    )
+    group.add_argument(
+        "--max-unknown", type=float, default=MAX_UNKNOWN, metavar="SHARE", help="of tokens not in the dictionary"
+    )
+
+
+def check_arguments(args):
+    """Raises UserError where a number makes no sense."""
+    for name, value in (("parts", args.parts), ("size", args.size)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name}: {value}: must be 1 or more")
+    if not 0 <= args.max_unknown <= 1:
+        raise UserError(f"--max-unknown: {args.max_unknown}: must be a share, between 0 and 1")
+
+
+def splits_of(lines, file, args):
+    """The splits that the arguments of `add_arguments` ask for, of the subword sentences of one side."""
+    counts = read_dictionary(args.dict)
+    check_unknown(lines, counts, file, args.dict, args.max_unknown)
+    return split_by_score(frequency_scores(lines, counts, args.score), args.parts, args.size)

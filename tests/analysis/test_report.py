@@ -1,0 +1,231 @@
+import base64
+import csv
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from _analysis import finished_run, labo, prepared_corpus, write
+
+from labo_fairseq.analysis import figures, page
+from labo_fairseq.analysis.run_folder import read_reliability
+from labo_fairseq.analysis.tables import TextTable
+from labo_fairseq.errors import UserError
+
+pytest.importorskip("matplotlib", reason="the report needs matplotlib")
+EVIL = '<script>alert(1)</script> <img/src=x/onerror=alert(1)> &amp; "quoted"'
+PNG = b"\x89PNG\r\n\x1a\n"
+RELIABILITY = "when\tbin_low\tbin_high\tcount\tconfidence\taccuracy\taccuracy_low\taccuracy_high\n" + "".join(
+    f"{when}\t0.0\t0.5\t0\t\t\t\t\n{when}\t0.5\t1.0\t40\t0.8\t0.7\t0.6\t0.79\n" for when in ("before", "after")
+)
+
+
+class Page(HTMLParser):
+    """Elements, texts and attributes of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attributes]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return "\n".join(self.texts)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two runs with hostile text in corpus and translations, one of them calibrated, and the report of both."""
+    path = tmp_path_factory.mktemp("report")
+    corpus = prepared_corpus(path / "data", odd=EVIL)
+    finished_run(path / "runs" / "base_$x^2$", corpus, 0.4, criterion="label_smoothing", odd="shorter")
+    labo_run = finished_run(path / "runs" / "labo", corpus, 0.2, seed=2, odd=EVIL)
+    write(labo_run / "reliability.tsv", RELIABILITY)
+    runs = [path / "runs" / name for name in ("base_$x^2$", "labo")]
+    options = ("--samples", 50, "--trials", 50, "--examples", 60, "--title", f"About {EVIL}")
+    result = labo("report", *runs, "--out", path / "out", *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{path / 'out' / 'report.html'}\n"
+    return path
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return (folder / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_text_of_the_corpus_is_text_and_nothing_else(html):
+    found = Page(html)
+    assert "script" not in found.tags and not any(name.startswith("on") for _, name, _ in found.attributes)
+    assert "<script" not in html
+    # in title and heading, and in the example: source, reference and one translation
+    assert sum("<script>alert(1)</script> <img/src=x/onerror=alert(1)>" in text for text in found.texts) == 5
+    assert "default-src 'none'" in html
+
+
+def test_the_page_needs_nothing_else(html):
+    found = Page(html)
+    assert not {"link", "iframe", "object", "embed", "base"} & set(found.tags)
+    places = [value for _, name, value in found.attributes if name in ("src", "href", "srcset", "data")]
+    assert all(re.match(r"data:image/png;base64,|#section\d+$", place) for place in places)
+    assert "url(" not in page.STYLE and "@import" not in page.STYLE
+    assert ("meta", "name", "viewport") in found.attributes
+    images = [value for tag, name, value in found.attributes if tag == "img" and name == "src"]
+    assert len(images) == 5 and all(base64.b64decode(image.partition(",")[2]).startswith(PNG) for image in images)
+    assert len([1 for tag, name, _ in found.attributes if (tag, name) == ("img", "alt")]) == 5
+
+
+def test_every_section_is_there(html):
+    found = Page(html)
+    for title in ("Runs", "Training", "Scores", "Frequency", "Confidence", "Reliability", "Examples"):
+        assert title in found.texts
+    assert "base_" in found.text and "$x^2$" in found.text
+    assert "synthetic" in found.text
+    assert any("labo better than base_$x^2$" in text for text in found.texts)
+    assert any(text.startswith("nrefs:1") for text in found.texts)
+
+
+def test_the_same_as_files(folder, html):
+    out = folder / "out"
+    drawn = {"training", "splits", "words", "confidence", "reliability_2"}
+    assert {path.stem for path in out.glob("*.png")} == drawn
+    for path in out.glob("*.png"):
+        assert base64.b64encode(path.read_bytes()).decode() in html
+    bleu = (out / "scores_bleu.tsv").read_text(encoding="utf-8")
+    row = bleu.splitlines()[3].split("\t")
+    assert row[0] == "labo" and row[1] in Page(html).texts
+    assert not list(out.glob(".*"))
+    for path in out.glob("*.tsv"):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        assert len({line.count("\t") for line in lines}) == 1, path
+
+
+def test_scores_are_those_of_labo_score(folder):
+    runs, data = folder / "runs", folder / "data"
+    systems = [
+        word for name in ("base_$x^2$", "labo") for word in ("--system", f"{name}={runs}/{name}/generate-test.txt")
+    ]
+    options = ("--lowercase", "--metrics", "bleu", "--significance", "both", "--samples", 50, "--trials", 50)
+    result = labo("score", "--reference", data / "raw/test.en", *systems, *options)
+    expected = [line.split("\t") for line in result.stdout.splitlines() if not line.startswith("#")]
+    written = (folder / "out/scores_bleu.tsv").read_text(encoding="utf-8").splitlines()
+    rows = list(csv.reader([line for line in written if not line.startswith("#")], delimiter="\t"))
+    assert rows[1:] == expected[1:]
+
+
+def test_seeds_are_found_and_unfinished_runs_shown(tmp_path):
+    corpus = prepared_corpus(tmp_path / "data")
+    runs = [finished_run(tmp_path / f"seed{s}" / n, corpus, e, s, c) for s in (1, 2) for n, e, c in RUNS]
+    untranslated = finished_run(tmp_path / "seed3" / "labo", corpus, 0.2)
+    (untranslated / "generate-test.txt").unlink()
+    result = labo("report", *runs, untranslated, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    rows = (tmp_path / "out/scores_bleu.tsv").read_text(encoding="utf-8").splitlines()
+    assert rows[1].split("\t") == ["system", "seeds", "score", "std", "difference", "p (Welch)"]
+    assert [row.split("\t")[:2] for row in rows[2:4]] == [["seed1/base", "2"], ["seed1/labo", "2"]]
+    assert "not translated" in (tmp_path / "out/runs.tsv").read_text(encoding="utf-8")
+    assert "seed3/labo" in Page((tmp_path / "out/report.html").read_text(encoding="utf-8")).text.replace("_\n", "_")
+
+
+RUNS = (("base", 0.4, "label_smoothing"), ("labo", 0.2, "labo"))
+
+
+def test_training_alone(tmp_path):
+    run = finished_run(tmp_path / "run", prepared_corpus(tmp_path / "data"), 0.2)
+    (run / "generate-test.txt").unlink()
+    result = labo("report", run, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    text = Page((tmp_path / "out/report.html").read_text(encoding="utf-8")).text
+    assert "Training" in text and "Scores" not in text and "Not translated yet" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent"], "absent: no such folder"),
+        (["data"], "data: has no train.log and no generate-test.txt"),
+        (["run", "run"], "run: a run is given twice"),
+        (["run", "other"], "other: has another test set than run"),
+        (["run", "--out", "run/data"], "--out: run/data: File exists"),
+        (["run", "--examples", "-1"], "--examples: -1: must be 0 or more"),
+        (["damaged"], "reliability.tsv: columns x: expected when, bin_low"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    corpus = prepared_corpus(tmp_path / "data")
+    finished_run(tmp_path / "run", corpus, 0.2)
+    finished_run(tmp_path / "other", prepared_corpus(tmp_path / "data2", number=40), 0.2)
+    write(finished_run(tmp_path / "damaged", corpus, 0.2) / "reliability.tsv", "x\n")
+    result = labo("report", *arguments, cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_reliability_files(tmp_path):
+    assert read_reliability(tmp_path) is None
+    write(tmp_path / "reliability.tsv", "# ece|bins:2\n" + RELIABILITY)
+    rows = read_reliability(tmp_path)
+    assert len(rows) == 4 and rows[1]["when"] == "before" and rows[1]["accuracy"] == 0.7 and rows[0]["count"] == 0
+    write(tmp_path / "reliability.tsv", RELIABILITY.replace("0.79\n", "x\n", 1))
+    with pytest.raises(UserError, match="not 8 columns of numbers"):
+        read_reliability(tmp_path)
+
+
+def test_ece_of_a_reliability_file_by_hand(tmp_path):
+    write(tmp_path / "reliability.tsv", RELIABILITY + "before\t0.9\t1.0\t10\t0.95\t0.5\t0.4\t0.6\n")
+    rows = [row for row in read_reliability(tmp_path) if row["when"] == "before" and row["count"]]
+    axes = figures.reliability(rows, "x").axes[0]
+    (label,) = (text.get_text() for text in axes.get_legend().get_texts() if "before" in text.get_text())
+    assert label == f"before calibration (ECE {(40 * 0.1 + 10 * 0.45) / 50:.3f})"
+
+
+def test_tables_escape_and_align():
+    text = page.page(
+        "t", "", [page.Section("s", tables=[TextTable("<b>", [["a_b", "n"], ["<i>", "-1.5"]], ["a|<u>"])])]
+    )
+    found = Page(text)
+    assert not {"b", "i", "u"} & set(found.tags)
+    assert '<td class="n">-1.5</td>' in text and '<th class="n">n</th>' in text and "<td>&lt;i&gt;</td>" in text
+
+
+@pytest.mark.slow
+def test_a_real_browser_shows_it(folder, tmp_path):
+    """Chromium, without a network: no script has run, nothing is wider than a phone but tables, which scroll."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs chromium (Debian: apt install chromium)")
+    report = (folder / "out" / "report.html").as_uri()
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=5000",
+    ]
+    probe = """<iframe id=f width=390 height=800 src="%s"></iframe><pre id=out></pre><script>
+    document.getElementById("f").onload = event => {
+      const page = event.target.contentDocument, width = page.documentElement;
+      const images = [...page.images].map(image => image.naturalWidth > 0);
+      document.getElementById("out").textContent = JSON.stringify({
+        scripts: page.scripts.length, images, wider: width.scrollWidth - width.clientWidth,
+        text: page.body.innerText.includes("<script>alert(1)</scr" + "ipt>")});
+    };</script>"""
+    write(tmp_path / "probe.html", probe % report)
+    command = [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, "--dump-dom", (tmp_path / "probe.html").as_uri()], capture_output=True, encoding="utf-8", timeout=120
+    )
+    found = json.loads(re.search(r'<pre id="out">(.*?)</pre>', done.stdout)[1])
+    assert found == {"scripts": 0, "images": [True] * 5, "wider": 0, "text": True}
+    printed = tmp_path / "report.pdf"
+    subprocess.run([*command, f"--print-to-pdf={printed}", report], capture_output=True, timeout=120, check=True)
+    assert printed.read_bytes().startswith(b"%PDF")
