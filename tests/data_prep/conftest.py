@@ -34,7 +34,7 @@ def prepare(raw, tmp_path, capsys):
     """Function: prepare(*more, out=) runs `labo prepare multi30k` on `raw`; returns (exit code, lines of stderr)."""
 
     def run(*more, out=tmp_path / "out"):
-        command = ["prepare", "multi30k", "--source", "de", "--target", "en", "--bpe-operations", "30"]
+        command = ["prepare", "multi30k", "--source", "de", "--target", "en", "--bpe-operations", "30", "--workers", "1"]
         code = main([*command, "--raw-dir", str(raw), "--out", str(out), *more])
         return code, capsys.readouterr().err.rstrip("\n").split("\n")
 

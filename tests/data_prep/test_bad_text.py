@@ -60,7 +60,7 @@ def test_missing_file(prepare, raw):
     code, log = prepare()
     assert code == 2
     assert log == [
-        f"labo prepare: {raw}/val.en: missing, and val.en.gz as well: --raw-dir needs every split in both languages"
+        f"labo prepare: {raw}/val.en: missing (or val.en.gz): --raw-dir needs all files of multi30k"
     ]
 
 
