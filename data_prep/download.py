@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..files import sha256
 from .text import say
+from .unpack import open_tgz
 
 RETRIES = 2
 _TIMEOUT = 60  # seconds without a byte
@@ -79,7 +80,7 @@ def _check_readable(path, url):
     """Raise ValueError for an archive that cannot be read to its end, such as an error page under its name."""
     try:
         if url.endswith(".tgz"):
-            with tarfile.open(path, "r|gz") as archive:
+            with open_tgz(path) as archive:
                 for _ in archive:
                     pass
         else:
@@ -92,4 +93,8 @@ def _check_readable(path, url):
 
 def _reason(error):
     response = getattr(error, "response", None)
-    return f"HTTP {response.status_code}" if response is not None else " ".join(str(error).split())
+    if response is not None:
+        return f"HTTP {response.status_code}"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return " ".join(str(error).split())

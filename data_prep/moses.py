@@ -1,8 +1,9 @@
-"""The Moses scripts that corpora use, as functions of a line, by sacremoses; equal to the Perl originals.
+"""The Moses scripts that corpora use, as functions of a line, by sacremoses, mended to equal the Perl originals.
 
-On all 124,056 lines of Multi30k (train, valid and test in four languages) the results are those of the Perl scripts,
-byte for byte; `python -m labo_fairseq.data_prep.benchmark --moses DIR` counts. sacremoses alone differs on 133 of them:
-it lacks a rule that tokenizer.perl got in November 2018 (commit 9fc964da7) and that is added here.
+sacremoses lacks a rule that tokenizer.perl got in November 2018 (commit 9fc964da7), and its tables of letters and
+digits lack most of Unicode: it takes each Chinese character for a token of its own. Both are mended here. On all
+124,056 lines of Multi30k (train, valid and test in four languages) the results are then those of the Perl scripts, byte
+for byte; `python -m labo_fairseq.data_prep.benchmark --moses DIR` counts.
 
 Line functions are described by small frozen classes, because a description can be sent to another process and a
 compiled regular expression or a loaded model cannot: `build()` makes the function where it is needed.
@@ -15,6 +16,7 @@ import regex
 from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
 _NON_PRINTING = regex.compile(r"\p{C}")
+_LOWER, _ALPHA = regex.compile(r"\p{Lower}*"), regex.compile(r"\p{Alpha}")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Moses:
         normalize-punctuation.perl sees the line's `\\n`, which moves a full stop behind a quotation mark at the line's
         end; perl_parity maps a lone ’ as it does.
         """
-        tokenizer = _Tokenizer(self.language) if self.split_final_dot else MosesTokenizer(self.language)
+        tokenizer = _Tokenizer(self.language, self.split_final_dot)
         normalizer = MosesPunctNormalizer(self.language, perl_parity=True)
 
         def tokenize(line):
@@ -50,11 +52,40 @@ class Moses:
         return tokenize
 
 
+def _by_property(rule):
+    """One of sacremoses' rules with Unicode's properties, as in the Perl script, in place of its own tables."""
+    pattern, replacement = rule
+    text = pattern.pattern
+    for table, name in (("IsAlnum", "Alnum"), ("IsAlpha", "Alpha"), ("IsN", "N")):
+        text = text.replace(getattr(MosesTokenizer, table), rf"\p{{{name}}}")
+    return regex.compile(text), replacement
+
+
 class _Tokenizer(MosesTokenizer):
-    """sacremoses' tokenizer with the rule that a line's last full stop is always a token of its own."""
+    """sacremoses' tokenizer with all of Unicode; split_final_dot: a line's last full stop is always a token."""
+
+    PAD_NOT_ISALNUM = _by_property(MosesTokenizer.PAD_NOT_ISALNUM)
+    AGGRESSIVE_HYPHEN_SPLIT = _by_property(MosesTokenizer.AGGRESSIVE_HYPHEN_SPLIT)
+    COMMA_SEPARATE_1 = _by_property(MosesTokenizer.COMMA_SEPARATE_1)
+    COMMA_SEPARATE_2 = _by_property(MosesTokenizer.COMMA_SEPARATE_2)
+    COMMA_SEPARATE_3 = _by_property(MosesTokenizer.COMMA_SEPARATE_3)
+    ENGLISH_SPECIFIC_APOSTROPHE = tuple(map(_by_property, MosesTokenizer.ENGLISH_SPECIFIC_APOSTROPHE))
+    FR_IT_SPECIFIC_APOSTROPHE = tuple(map(_by_property, MosesTokenizer.FR_IT_SPECIFIC_APOSTROPHE))
+
+    def __init__(self, language, split_final_dot):
+        super().__init__(language)
+        self._split_final_dot = split_final_dot
 
     def handles_nonbreaking_prefixes(self, text):
-        return super().handles_nonbreaking_prefixes(re.sub(r"(\S)\.\s*$", r"\1 .", text))
+        if self._split_final_dot:
+            text = re.sub(r"(\S)\.\s*$", r"\1 .", text)
+        return super().handles_nonbreaking_prefixes(text)
+
+    def islower(self, text):
+        return _LOWER.fullmatch(text) is not None
+
+    def isanyalpha(self, text):
+        return _ALPHA.search(text) is not None
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def _select(job, pair):
             ]
             for part in job.selected
         }
-        kept = 0
+        kept, written = 0, dict.fromkeys(job.selected, 0)
         pairs = progress(zip(*sources, strict=True), job.label("select", pair), "pairs")
         for number, lines in enumerate(pairs, 1):
             cleaned, reason = clean(*lines[-2:])
@@ -183,10 +183,14 @@ def _select(job, pair):
                 count = counts[job.label(part if recipe.valid_first else "train", pair)]
                 count[reason] = count.get(reason, 0) + 1
                 continue
+            written[part] += 1
             for stream, line in zip(streams[part], (*lines[:-2], *cleaned), strict=True):
                 stream.write(f"{line}\n")
-        if not kept:
-            raise UserError(f"{job.label('all', pair)}: no pair is short and even enough: nothing is left")
+        if not all(written.values()):
+            part = next(part for part in written if not written[part])
+            raise UserError(
+                f"{job.label(part, pair)}: nothing is left of {number} pairs: relax --max-length or --max-ratio"
+            )
     return counts
 
 

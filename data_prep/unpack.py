@@ -1,5 +1,6 @@
 """Unpacks the needed files of a .tgz, and nothing else, without trusting it."""
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -37,11 +38,21 @@ def unpack(archive, members, folder):
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def open_tgz(path):
+    """A tarfile.TarFile to be read in order; at the end the rest is read too, for the checksum after the last member."""
+    with gzip.open(path) as data:
+        with tarfile.open(fileobj=data, mode="r|") as stream:
+            yield stream
+        while data.read(1 << 20):
+            pass
+
+
 def _extract(archive, wanted, aside):
     """Extract the wanted members, in one pass over the archive; yield their names."""
     total = 0
     bar = tqdm(desc=f"unpack {archive.name}", unit=" files", disable=None, leave=False, delay=1)
-    with bar, tarfile.open(archive, "r|gz") as stream:
+    with bar, open_tgz(archive) as stream:
         for member in stream:
             bar.update()
             path = PurePosixPath(member.name)

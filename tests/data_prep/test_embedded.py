@@ -28,7 +28,7 @@ def digest(splits):
 
 
 def tokens(pairs, side):
-    tokenize = moses(("de", "en")[side], lowercase=True)
+    tokenize = Moses(("de", "en")[side], lowercase="before", split_final_dot=False).build()
     return [tokenize(pair[side]).split() for pair in pairs]
 
 

@@ -237,8 +237,14 @@ def test_unreadable_manifest(prepare, tmp_path):
         (["iwslt14", "--source", "de", "--target", "fr"], "--source: de-fr: iwslt14 has de-en, en-de, en-fr, fr-en"),
         (["iwslt17", "--source", "en", "--target", "de"], "--source: en-de: iwslt17 has de-en, fr-en"),
         (["embedded", "--source", "de", "--target", "en", "--vocabulary-size", "9"], "is for --subword sentencepiece"),
-        (["wmt14", "--source", "de", "--target", "en", "--valid-set", "x"], "--valid-set: x: wmt14 has split, newstest2013"),
-        (["multi30k", "--source", "de,fr", "--target", "en", "--dictionary", "separate"], "several pairs of languages share"),
+        (
+            ["wmt14", "--source", "de", "--target", "en", "--valid-set", "x"],
+            "--valid-set: x: wmt14 has split, newstest2013",
+        ),
+        (
+            ["multi30k", "--source", "de,fr", "--target", "en", "--dictionary", "separate"],
+            "several pairs of languages share",
+        ),
         (["embedded", "--source", "de", "--target", "en", "--min-length", "2"], "--min-length: needs --max-length"),
         (["files", "--source", "de", "--target", "en"], "--train: missing"),
         (["files", "--source", "d e", "--target", "en"], "must be a language code"),
