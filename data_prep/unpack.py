@@ -40,7 +40,7 @@ def unpack(archive, members, folder):
 
 @contextlib.contextmanager
 def open_tgz(path):
-    """A tarfile.TarFile to be read in order; at the end the rest is read too, for the checksum after the last member."""
+    """A tarfile.TarFile to be read in order; at the end the rest is read too, for the checksum behind it all."""
     with gzip.open(path) as data:
         with tarfile.open(fileobj=data, mode="r|") as stream:
             yield stream
