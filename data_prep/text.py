@@ -23,8 +23,10 @@ _NOTHING_VISIBLE = re.compile(r"[\s\x00-\x1f]*")
 _ODD_SEPARATOR = re.compile(r"[\x0b\x0c\x85\u2028\u2029]")
 
 
-def read_lines(path, returns_are_spaces=False):
-    """Yield the lines of a text file, plain or .gz, without their `\n`; returns_are_spaces takes `\r` for a space.
+def read_lines(path, returns=None):
+    """Yield the lines of a text file, plain or .gz, without their `\\n`.
+
+    returns: the bytes that a `\\r` becomes; without it one is an error.
 
     Raises UserError `file:line: reason` for invalid UTF-8, `\\r`, NUL, a byte order mark, a cut or damaged .gz, and
     `file: reason` for a missing or empty file.
@@ -34,8 +36,8 @@ def read_lines(path, returns_are_spaces=False):
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
             for number, line in enumerate(stream, 1):
-                if returns_are_spaces:
-                    line = line.replace(b"\r", b" ")
+                if returns is not None:
+                    line = line.replace(b"\r", returns)
                 yield _decode(line.removesuffix(b"\n"), path, number, start)
                 start += len(line)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

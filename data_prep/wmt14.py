@@ -79,5 +79,5 @@ For research. raw/ is the text as released, tok/ is Moses-tokenized and cased. t
 
 
 def _without_returns(path):
-    # normalize-punctuation.perl deletes `\r`; here it becomes a space, which the tokenizer joins with those around it
-    return read_lines(path, returns_are_spaces=True)
+    # as normalize-punctuation.perl, whose first substitution this is
+    return read_lines(path, returns=b"")

@@ -33,7 +33,7 @@ ODD = [
     ("W" * 1001 + " ist lang", "W" * 1001 + " is long"),
     ("Eins Zwei Drei", "One Two"),  # ratio 1.5 exactly: stays
     ("ÄÖÜ ΣΑΣ İstanbul", "ÄÖÜ ΣΑΣ İstanbul"),
-    ("Am Ende\r", "At the end\r"),
+    ("Am En\rde\r", "At the\rend\r"),
     ("1.000,5 Euro am 3. Mai, ca. 5 %", "1,000.5 euros on May 3rd, approx. 5%"),
     ("…und dann… ... .... Schluss.", "…and then… ... .... end."),
     ("".join(map(chr, range(0x4E00, 0x4F2C))),) * 2,  # one word, 300 subwords
@@ -69,7 +69,7 @@ def tagged(folder, source="de", target="en", count=300, seed=1):
 def old_tagged(path):
     """Rewrite a tagged file as the release of 2014 has it: without <doc>, <speaker>, <reviewer>, <translator>."""
     new = ("<doc", "</doc>", "<speaker>", "<reviewer", "<translator")
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().decode().split("\n")  # read_text would take \r for the end of a line
     write(path, "\n".join(line for line in lines if not line.startswith(new)))
 
 

