@@ -8,55 +8,98 @@ import tempfile
 from pathlib import Path
 
 from ..errors import UserError
-from .text import read_lines
+from .text import progress, read_lines
 
 
-def binarize(out, languages, splits, workers):
-    """Run fairseq-preprocess with a joined dictionary over out/bpe; write out/bin, and the log out/preprocess.log.
+def binarize(job):
+    """Run fairseq-preprocess over bpe/ of a steps.Job; write bin/ for all pairs, and the log preprocess.log.
 
-    languages: (source, target). Raises UserError if it fails or its sentence counts are not those of the text.
+    Several pairs share one dictionary of all their training text, as fairseq's multilingual tasks want it. Raises
+    UserError if fairseq fails or its sentence counts are not those of the text.
     """
+    out = job.out
     aside = Path(tempfile.mkdtemp(dir=out, prefix=".bin.", suffix=".part"))
     aside.chmod(out.stat().st_mode & 0o777)  # mkdtemp makes it private
     log = out / "preprocess.log"
-    with open(log, "wb") as stream:
-        code = subprocess.run(
-            _command(out, languages, splits, workers, aside), stdout=stream, stderr=subprocess.STDOUT, close_fds=False
-        ).returncode
-    (aside / "preprocess.log").unlink(missing_ok=True)  # a copy of ours; it holds times
-    fault = f"ended with code {code}: {_last_line(log)}" if code else _fault_of(aside, out, languages, splits)
-    if fault:
-        shutil.rmtree(aside)
-        raise UserError(f"fairseq-preprocess: {fault}: see {log}")
-    if (out / "bin").exists():
-        shutil.rmtree(out / "bin")  # out of date, or of a run killed before it took note of it
-    os.rename(aside, out / "bin")
+    log.unlink(missing_ok=True)
+    try:
+        shared = _shared_dictionary(job, aside, log)
+        for pair in job.pairs:
+            _run(_command(job, pair, aside / "pair", shared), log)
+            _check(job, pair, aside / "pair", log)
+            for path in sorted((aside / "pair").iterdir()):
+                os.replace(path, aside / path.name)
+            (aside / "pair").rmdir()
+        if shared:
+            shutil.rmtree(shared.parent)
+        (aside / "preprocess.log").unlink(missing_ok=True)  # a copy of ours; it holds times
+        if (out / "bin").exists():
+            shutil.rmtree(out / "bin")  # out of date, or of a run killed before it took note of it
+        os.rename(aside, out / "bin")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
-def _command(out, languages, splits, workers, destination):
+def _program():
     beside = Path(sys.executable).parent / "fairseq-preprocess"
     program = str(beside) if beside.exists() else shutil.which("fairseq-preprocess")
     if not program:
         raise UserError("fairseq-preprocess: not found: pip install --no-deps fairseq==0.12.2")
-    prefixes = [word for split in splits for word in (f"--{split}pref", str(out / "bpe" / split))]
-    return [
-        program, *prefixes, "--source-lang", languages[0], "--target-lang", languages[1], "--joined-dictionary",
-        "--destdir", str(destination), "--workers", str(workers),
-    ]  # fmt: skip
+    return program
 
 
-def _fault_of(folder, out, languages, splits):
-    """What is wrong with fairseq's files, or None; its exit code is 0 on files that do not fit together, too."""
-    pair = "-".join(languages)
-    for split in splits:
-        for language in languages:
-            index = folder / f"{split}.{pair}.{language}.idx"
+def _command(job, pair, destination, shared):
+    command = [_program(), "--source-lang", pair[0], "--target-lang", pair[1], "--destdir", str(destination)]
+    prefixes = [str(job.out / "bpe" / job.label(split, pair)) for split in job.corpus.splits]
+    command += ["--trainpref", prefixes[0], "--validpref", prefixes[1], "--testpref", ",".join(prefixes[2:])]
+    if shared or job.recipe.dictionary == "joined":
+        command.append("--joined-dictionary")
+    if shared:
+        command += ["--srcdict", str(shared)]
+    return [*command, "--workers", str(job.workers)]
+
+
+def _shared_dictionary(job, aside, log):
+    """The path of the dictionary of all pairs' training text; None where there is one pair, which has its own."""
+    if len(job.pairs) == 1:
+        return None
+    folder = aside / "shared"
+    folder.mkdir()
+    with open(folder / "train.all", "wb") as joint:
+        for _, _, path in job.texts("bpe", ("train",)):
+            with open(path, "rb") as stream:
+                shutil.copyfileobj(stream, joint)
+    # --only-source: one "language" whose text is that of all
+    _run([_program(), "--only-source", "--dict-only", "--source-lang", "all", "--trainpref", str(folder / "train"),
+          "--destdir", str(folder), "--workers", str(job.workers)], log)  # fmt: skip
+    return folder / "dict.all.txt"
+
+
+def _run(command, log):
+    # close_fds=False: fairseq inherits the lock on the folder, so that the orphan of a killed run is waited for
+    start = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "close_fds": False}
+    with open(log, "ab") as copy, subprocess.Popen(command, **start) as process:
+        for line in progress(process.stdout, "fairseq-preprocess", "lines of log"):
+            copy.write(line)
+            copy.flush()
+    if process.returncode:
+        raise UserError(f"fairseq-preprocess: ended with code {process.returncode}: {_last_line(log)}: see {log}")
+
+
+def _check(job, pair, folder, log):
+    """Look at what fairseq wrote: its exit code is 0 on files that do not fit together, too."""
+    names = [*job.corpus.splits[:2], *(f"test{n or ''}" for n in range(len(job.corpus.splits) - 2))]
+    for split, name in zip(job.corpus.splits, names, strict=True):
+        for language in pair:
+            index = folder / f"{name}.{'-'.join(pair)}.{language}.idx"
             if not index.exists():
-                return f"{index.name} is missing"
-            found, expected = _sentences(index), sum(1 for _ in read_lines(out / "bpe" / f"{split}.{language}"))
+                raise UserError(f"fairseq-preprocess: {index.name} is missing: see {log}")
+            found = _sentences(index)
+            expected = sum(1 for _ in read_lines(job.text("bpe", split, pair, language)))
             if found != expected:
-                return f"{index.name} has {found} sentences, the text {expected}"
-    return None
+                raise UserError(
+                    f"fairseq-preprocess: {index.name} has {found} sentences, the text {expected}: see {log}"
+                )
 
 
 def _sentences(index):

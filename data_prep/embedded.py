@@ -9,13 +9,15 @@ sentences are all different, within a split and between splits. Text stays cased
 nouns are part of the task.
 """
 
+from .corpus import Corpus as Base
+from .recipe import Recipe
 from .sentences import Sentences
-from .steps import moses
 
 LANGUAGES = ("de", "en")
-SYNTHETIC = True
-BPE_OPERATIONS = 3000
+PAIRS = None
 OPTIONS = ("seed",)
+SYNTHETIC = True
+RECIPE = Recipe(split_final_dot=False, subword_size=3000)
 SIZES = {"train": 6000, "valid": 500, "test": 500}
 SEED = 1
 WORDS = (5, 18)  # shortest and longest sentence, in words
@@ -43,28 +45,24 @@ def _is_new(pair, seen):
     return True
 
 
-class Corpus:
-    """The corpus in one direction; languages is (source, target), options has seed."""
+class Corpus(Base):
+    """The corpus in one direction."""
 
+    NAME = "embedded"
     README = _README
-    LOWERCASED = False
 
-    def __init__(self, languages, options):
+    def __init__(self, pairs, options, out):
+        super().__init__(pairs, options, out)
         self._seed = SEED if options.seed is None else options.seed
-        self._turned = languages[0] == "en"
         self._splits = None
 
     def parameters(self):
         """The seed, which determines the text."""
         return {"seed": self._seed, "sizes": SIZES}
 
-    def pairs(self, split):
-        """Iterate over the (source, target) sentences of a split."""
+    def lines(self, pair, part):
+        """The sentences of a split; the pool is train."""
         if self._splits is None:
             self._splits = generate(self._seed)
-        return (pair[::-1] if self._turned else pair for pair in self._splits[split])
-
-    @staticmethod
-    def tokenizer(language):
-        """A function line -> Moses-tokenized line; not lower-cased."""
-        return moses(language)
+        pairs = self._splits["train" if part == "all" else part]
+        return (two[::-1] if pair[0] == "en" else two for two in pairs)

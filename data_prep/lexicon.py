@@ -951,13 +951,19 @@ nächsten Sommer|next summer
 """,
 }
 FREQUENCIES = "oft often|immer always|manchmal sometimes|nie never|selten rarely|meistens usually"
-MANNERS = "allein alone|langsam slowly|vorsichtig carefully|leise quietly|sofort immediately|heimlich secretly|" \
+MANNERS = (
+    "allein alone|langsam slowly|vorsichtig carefully|leise quietly|sofort immediately|heimlich secretly|"
     "geduldig patiently|widerwillig reluctantly"
+)
 # stand first in English wherever they stand in German; the English comma is part of the entry
-COMMENTS = "leider unfortunately,|vielleicht maybe|natürlich of_course|wahrscheinlich probably,|plötzlich suddenly|" \
+COMMENTS = (
+    "leider unfortunately,|vielleicht maybe|natürlich of_course|wahrscheinlich probably,|plötzlich suddenly|"
     "deshalb therefore,|trotzdem nevertheless,|endlich finally,|offenbar apparently,"
-NUMBERS = "zwei two|drei three|vier four|fünf five|zehn ten|sechs six|sieben seven|acht eight|neun nine|zwölf twelve|" \
+)
+NUMBERS = (
+    "zwei two|drei three|vier four|fünf five|zehn ten|sechs six|sieben seven|acht eight|neun nine|zwölf twelve|"
     "elf eleven|zwanzig twenty|dreißig thirty|fünfzehn fifteen"
+)
 
 # English words that vary freely with another one: translations differ among people, and no model can know which
 SYNONYMS = """

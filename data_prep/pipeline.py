@@ -10,13 +10,14 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import platform
 import shutil
-import sys
 
 from .. import __version__
 from ..errors import UserError
 from ..files import sha256, write_aside
 from .steps import STEPS, files_of
+from .text import say
 
 UNFINISHED, FINISHED = ".manifest.json", "manifest.json"
 
@@ -31,8 +32,9 @@ def prepare(job, parameters):
     with _lock(job.out):
         _sweep(job.out)
         manifest = _load(job.out, parameters)
-        done = _finished(job.out, manifest["files"])
-        if len(done) == len(STEPS) and (job.out / FINISHED).exists():
+        job.downloaded = manifest["downloads"]
+        done = _finished(job, manifest["files"])
+        if len(done) == len(job.steps) and (job.out / FINISHED).exists():
             say(f"{job.out}: prepared already, nothing to do")
             return
         if done:
@@ -40,14 +42,16 @@ def prepare(job, parameters):
         manifest["files"] = {name: entry for name, entry in manifest["files"].items() if entry["step"] in done}
         _save(job.out, manifest)
         (job.out / FINISHED).unlink(missing_ok=True)
-        for step in list(STEPS)[len(done) :]:
+        for step in job.steps[len(done) :]:
             _run(step, job, manifest)
+        _count(job, manifest)
+        _save(job.out, manifest)
         os.replace(job.out / UNFINISHED, job.out / FINISHED)
 
 
 def _run(step, job, manifest):
     say(f"{job.out}: {step}")
-    for folder in ("raw", "tok", "bpe"):
+    for folder in {"fetch": ["download"], "unpack": ["orig"]}.get(step, ["raw", "tok", "bpe"]):
         (job.out / folder).mkdir(exist_ok=True)
     facts = STEPS[step](job) or {}
     for name in files_of(step, job):
@@ -58,32 +62,53 @@ def _run(step, job, manifest):
 
 def _describe(path):
     facts = {"sha256": sha256(path)}
-    if path.suffix not in (".bin", ".idx"):
+    if path.suffix not in (".bin", ".idx", ".gz", ".tgz", ".model"):
         with open(path, "rb") as stream:
             facts["lines"] = sum(1 for _ in stream)
     return facts
 
 
-def _finished(out, files):
+def _count(job, manifest):
+    """Add the number of pairs of each part, and where they are not those that a paper gives."""
+    manifest["pairs"] = {
+        job.label(split, pair): manifest["files"][f"bpe/{job.label(split, pair)}.{pair[0]}"]["lines"]
+        for split in job.corpus.splits
+        for pair in job.pairs
+    }
+    manifest["published_pairs"] = {
+        job.label(split, pair): count for pair in job.pairs for split, count in job.corpus.published(pair).items()
+    }
+    for label, published in manifest["published_pairs"].items():
+        if manifest["pairs"][label] != published:
+            say(f"{job.out}: {label}: {manifest['pairs'][label]} pairs, where Lu et al. (2023) give {published}")
+
+
+def _finished(job, files):
     """The leading steps whose files are all there with the recorded hashes."""
     done = []
-    for step in STEPS:
-        mine = {name: entry["sha256"] for name, entry in files.items() if entry["step"] == step}
-        if not mine or any(not (out / name).is_file() or sha256(out / name) != mine[name] for name in mine):
+    for step in job.steps:
+        mine = {name: entry for name, entry in files.items() if entry["step"] == step}
+        if not mine or not all(is_as_recorded(job.out / name, entry) for name, entry in mine.items()):
             break
         done.append(step)
     return done
 
 
+def is_as_recorded(path, entry):
+    """Whether a file is there with the hash that its entry of the manifest holds."""
+    return path.is_file() and sha256(path) == entry["sha256"]
+
+
 def _load(out, parameters):
     path = next((out / name for name in (FINISHED, UNFINISHED) if (out / name).exists()), None)
-    fresh = {**parameters, "tools": tools(), "files": {}}
+    fresh = {**parameters, "tools": tools(), "downloads": {}, "files": {}}
     if path is None:
         return fresh
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = {key: manifest.get(key) for key in parameters}
         started, versions = bool(manifest["files"]), manifest["tools"]
+        fresh["downloads"] = manifest["downloads"]  # the files are there still, and their hashes hold
     except (ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a manifest of labo prepare: choose another --out") from error
     if started and found != parameters:
@@ -113,8 +138,8 @@ def _refuse_foreign(out):
 
 
 def _sweep(out):
-    """Delete what a killed run left half-written."""
-    for path in [*out.glob(".*.part"), *out.glob("*/.*.part")]:
+    """Delete what a killed run left half-written; download/tmp* is pooch's."""
+    for path in [*out.glob(".*.part"), *out.glob("*/.*.part"), *out.glob("download/tmp*")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -136,13 +161,8 @@ def _lock(out):
 
 def tools():
     """The versions of everything that has a say in the bytes."""
-    versions = {"labo_fairseq": __version__}
-    for name in ("fairseq", "sacremoses", "subword-nmt"):
+    versions = {"labo_fairseq": __version__, "python": platform.python_version()}
+    for name in ("fairseq", "pooch", "regex", "sacremoses", "sentencepiece", "subword-nmt"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
-
-
-def say(line):
-    """Write one line of log to standard error."""
-    print(f"labo prepare: {line}", file=sys.stderr, flush=True)

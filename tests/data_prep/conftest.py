@@ -34,7 +34,18 @@ def prepare(raw, tmp_path, capsys):
     """Function: prepare(*more, out=) runs `labo prepare multi30k` on `raw`; returns (exit code, lines of stderr)."""
 
     def run(*more, out=tmp_path / "out"):
-        command = ["prepare", "multi30k", "--source", "de", "--target", "en", "--bpe-operations", "30"]
+        command = [
+            "prepare",
+            "multi30k",
+            "--source",
+            "de",
+            "--target",
+            "en",
+            "--bpe-operations",
+            "30",
+            "--workers",
+            "1",
+        ]
         code = main([*command, "--raw-dir", str(raw), "--out", str(out), *more])
         return code, capsys.readouterr().err.rstrip("\n").split("\n")
 
@@ -47,6 +58,6 @@ def no_fairseq(monkeypatch):
 
     def write_bin(job):
         (job.out / "bin").mkdir(exist_ok=True)
-        (job.out / "bin/text").write_bytes((job.out / "bpe/train.de").read_bytes())
+        (job.out / "bin/text").write_bytes(job.texts("bpe", ["train"])[0][2].read_bytes())
 
     monkeypatch.setitem(steps.STEPS, "bin", write_bin)

@@ -1,7 +1,10 @@
 """Bad raw text: one clear line, exit code 2, nothing half-done; and what is let through."""
 
+import errno
 import gzip
 import json
+import os
+import random
 
 import pytest
 
@@ -59,9 +62,7 @@ def test_missing_file(prepare, raw):
     (raw / "val.en").unlink()
     code, log = prepare()
     assert code == 2
-    assert log == [
-        f"labo prepare: {raw}/val.en: missing, and val.en.gz as well: --raw-dir needs every split in both languages"
-    ]
+    assert log == [f"labo prepare: {raw}/val.en: missing (or val.en.gz): --raw-dir needs all files of multi30k"]
 
 
 def test_gzip_is_read_and_gives_the_same_text(prepare, raw, tmp_path):
@@ -142,3 +143,45 @@ def test_only_empty_pairs(prepare, raw):
     code, log = prepare()
     assert code == 2
     assert "train: every pair has an empty side" in log[-1]
+
+
+@pytest.mark.parametrize(("lost", "side"), [(3, "de"), (25, "en"), (39, "de")])
+def test_where_the_sides_look_shifted(lost, side, prepare, raw):
+    rng = random.Random(lost)
+    words = [rng.randint(1, 30) for _ in range(40)]
+    for code, word in (("de", "Wort"), ("en", "word")):
+        kept = [count for line, count in enumerate(words) if (line, code) != (lost, side)]
+        (raw / f"train.{code}").write_text("".join(f"{' '.join([word] * count)}\n" for count in kept), encoding="utf-8")
+    code, log = prepare()
+    assert code == 2
+    assert log[-1].endswith(
+        f"the sides must be line-aligned; by the lengths of the lines they look shifted from line {lost + 1} on"
+    )
+
+
+def test_unwritable_folder(prepare, monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "out/raw"))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    code, log = prepare()
+    assert code == 2
+    assert log[-1] == f"labo prepare: {tmp_path}/out/raw: Permission denied"
+
+
+def test_byte_offset_of_bad_utf8(prepare, raw):
+    (raw / "train.de").write_bytes(text(2) + b"Gr\xfc\xdfe.\n")
+    assert prepare()[1][-1].endswith(
+        f"not UTF-8 at byte 2 of the line, {2 * len(GOOD) + 2} of the text (invalid start byte)"
+    )
+
+
+def test_odd_separators_are_counted(prepare, raw, tmp_path):
+    (raw / "train.de").write_text("Ein\u2028Hund\n" * 40, encoding="utf-8", newline="\n")
+    code, log = prepare()
+    assert code == 0
+    assert (
+        "labo prepare: raw/train: 40 lines hold U+2028 or the like: taken as a space, not as the end of a line" in log
+    )
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["lines_with_odd_separators"] == {"train": 40, "valid": 0, "test": 0}

@@ -4,7 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from labo_fairseq.data_prep.steps import moses
+from labo_fairseq.data_prep.multi30k import RECIPE
 from labo_fairseq.data_prep.text import read_lines
 
 from labo_fairseq.cli import main
@@ -25,13 +25,13 @@ real = pytest.mark.skipif(not DATA.is_dir(), reason=f"the raw text of Multi30k i
     ],
 )
 def test_recipe(language, line, expected):
-    assert moses(language, lowercase=True, normalize=True)(line) == expected
+    assert RECIPE.tokenize(language, "train").build()(line) == expected
 
 
 @real
 def test_words_of_the_german_test_set():
     """12,103 words: the reference length that published baselines print for this tokenization (Wu et al. 2021)."""
-    tokenize = moses("de", lowercase=True, normalize=True)
+    tokenize = RECIPE.tokenize("de", "test").build()
     assert sum(len(tokenize(line).split()) for line in read_lines(DATA / "test_2016_flickr.de.gz")) == 12103
 
 

@@ -49,7 +49,10 @@ def test_layout_and_manifest(prepare, raw, tmp_path):
         assert entry.get("lines") == (None if name.endswith((".bin", ".idx")) else data.count(b"\n"))
     assert (manifest["synthetic"], manifest["lowercased"]) == (False, True)
     assert (manifest["source"], manifest["target"], manifest["bpe_operations"]) == ("de", "en", 30)
-    assert set(manifest["tools"]) == {"labo_fairseq", "fairseq", "sacremoses", "subword-nmt"}
+    assert {"labo_fairseq", "fairseq", "sacremoses", "subword-nmt", "sentencepiece", "python"} <= set(manifest["tools"])
+    assert manifest["pairs"] == {"train": 40, "valid": 6, "test": 6}
+    digest = hashlib.sha256((raw / "val.de").read_bytes()).hexdigest()
+    assert manifest["raw_files"]["val.de"] == {"sha256": digest, "lines": 6}
     check_texts(out, raw)
 
 
@@ -227,7 +230,24 @@ def test_unreadable_manifest(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["multi30k", "--source", "de", "--target", "en"], "--raw-dir: missing"),
+        (["multi30k", "--source", "de"], "--target: missing"),
+        ([], "corpus: missing"),
+        (["--verify", "nowhere"], "nowhere/manifest.json: No such file or directory"),
+        (["embedded", "--verify", "nowhere"], "--verify: takes only a folder"),
+        (["iwslt14", "--source", "de", "--target", "fr"], "--source: de-fr: iwslt14 has de-en, en-de, en-fr, fr-en"),
+        (["iwslt17", "--source", "en", "--target", "de"], "--source: en-de: iwslt17 has de-en, fr-en"),
+        (["embedded", "--source", "de", "--target", "en", "--vocabulary-size", "9"], "is for --subword sentencepiece"),
+        (
+            ["wmt14", "--source", "de", "--target", "en", "--valid-set", "x"],
+            "--valid-set: x: wmt14 has split, newstest2013",
+        ),
+        (
+            ["multi30k", "--source", "de,fr", "--target", "en", "--dictionary", "separate"],
+            "several pairs of languages share",
+        ),
+        (["embedded", "--source", "de", "--target", "en", "--min-length", "2"], "--min-length: needs --max-length"),
+        (["files", "--source", "de", "--target", "en"], "--train: missing"),
+        (["files", "--source", "d e", "--target", "en"], "must be a language code"),
         (["multi30k", "--source", "de", "--target", "xx"], "--target: xx: multi30k has cs, de, en, fr"),
         (["multi30k", "--source", "de", "--target", "de"], "--target: de: is the source language too"),
         (["multi30k", "--source", "de", "--target", "en", "--seed", "1"], "--seed: multi30k has no use for it"),
