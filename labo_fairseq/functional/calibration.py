@@ -28,7 +28,7 @@ class TokenStatistics(NamedTuple):
 
     @classmethod
     def of(cls, log_probs, target):
-        """Statistics of log-probabilities (N, K) in nats and targets (N,). A masked target (−inf) has an infinite nll."""
+        """Statistics of log-probabilities (N, K) in nats and targets (N,); nll is infinite where the target is masked."""
         p = log_probs.exp()
         confidence, predicted = p.max(dim=1)
         log_p = log_probs.gather(1, target.unsqueeze(1)).squeeze(1)
@@ -47,7 +47,7 @@ class TokenStatistics(NamedTuple):
 
 @dataclass(frozen=True)
 class BinSums:
-    """Sums over the tokens of each bin, float64: `count`, `confidence` and `correct`, (…, B). `+` joins two sets of tokens.
+    """Sums over the tokens of each bin, float64: `count`, `confidence` and `correct`, (…, B); `+` joins two sets.
 
     Leading dimensions are as many independent sets, such as bootstrap samples.
     """
@@ -58,10 +58,7 @@ class BinSums:
 
     @classmethod
     def of(cls, confidence, correct, bins=BINS):
-        """Sums of tokens with these confidences, (N,) in [0, 1], and whether each is correct, (N,), bool or 0/1.
-
-        Raises ValueError for a confidence outside [0, 1] (NaN too).
-        """
+        """Sums of tokens with these confidences, (N,) in [0, 1], and whether each is correct, (N,), bool or 0/1."""
         index = bin_index(confidence, bins)
         return cls(
             _sum_by(index, torch.ones_like(confidence, dtype=torch.float64), bins),
@@ -80,7 +77,7 @@ class BinSums:
         return (self.correct - self.confidence).abs().sum(-1) / self.count.sum(-1)
 
     def mce(self):
-        """Largest |accuracy_b − confidence_b| of a bin that holds tokens (Guo et al. 2017, eq. 5); NaN without tokens."""
+        """Largest |accuracy_b − confidence_b| of a bin with tokens (Guo et al. 2017, eq. 5); NaN without tokens."""
         gap = (self.correct - self.confidence).abs() / self.count.clamp(min=1)
         return torch.where(self.count.sum(-1) > 0, gap.amax(-1), torch.nan)
 
@@ -94,13 +91,10 @@ class BinSums:
 
 
 def bin_index(confidence, bins=BINS):
-    """The bin of each confidence, int64 in 0..bins−1. Raises ValueError for one outside [0, 1].
+    """The bin of each confidence in [0, 1], int64 in 0..bins−1; NaN falls into the last one and turns its sums into NaN.
 
     The edges are those of linspace in the confidences' own precision, as torchmetrics has them.
     """
-    if not bool(((confidence >= 0) & (confidence <= 1)).all()):
-        wrong = confidence[~((confidence >= 0) & (confidence <= 1))][0].item()
-        raise ValueError(f"confidence {wrong}: is no probability")
     edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=confidence.device)
     return torch.bucketize(confidence, edges[1:-1], right=True)
 
