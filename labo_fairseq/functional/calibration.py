@@ -28,7 +28,7 @@ class TokenStatistics(NamedTuple):
 
     @classmethod
     def of(cls, log_probs, target):
-        """Statistics of log-probabilities (N, K) in nats and targets (N,); nll is infinite where the target is masked."""
+        """Statistics of log-probabilities (N, K) in nats and targets (N,); a masked target has an infinite nll."""
         p = log_probs.exp()
         confidence, predicted = p.max(dim=1)
         log_p = log_probs.gather(1, target.unsqueeze(1)).squeeze(1)
@@ -91,7 +91,7 @@ class BinSums:
 
 
 def bin_index(confidence, bins=BINS):
-    """The bin of each confidence in [0, 1], int64 in 0..bins−1; NaN falls into the last one and turns its sums into NaN.
+    """The bin of each confidence in [0, 1], int64 in 0..bins−1; NaN falls into the last one and turns its sums to NaN.
 
     The edges are those of linspace in the confidences' own precision, as torchmetrics has them.
     """

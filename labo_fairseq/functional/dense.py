@@ -11,8 +11,8 @@ _PIECE = 1 << 20
 
 
 class TokenLoss(NamedTuple):
-    """Per token, each (N,), 0 (or False) where the target is ignored: loss (differentiable), nll in nats, confidence (the
-    probability of the most probable type), hits (that type is the target; None unless asked for)."""
+    """Per token, each (N,), 0 (or False) where the target is ignored: loss (differentiable), nll in nats, confidence
+    (the probability of the most probable type), hits (that type is the target; None unless asked for)."""
 
     loss: torch.Tensor
     nll: torch.Tensor

@@ -197,7 +197,7 @@ def test_bad_values_name_their_flag(task, name, flags, flag):
 @pytest.mark.parametrize("projection", ["dense", "fused"])
 @pytest.mark.parametrize("prefix", [0, 2])
 def test_report_calibration_logs_the_ece_of_the_validation_set(task, model, batch, projection, prefix):
-    """Literally, from the model's probabilities; over two batches; in training no key is there and nothing is counted."""
+    """Literally, from the model's probabilities, over two batches; in training nothing is counted."""
     criterion = build(task, "labo", projection=projection, report_calibration=True, ignore_prefix_size=prefix)
     assert not [key for key in criterion(model.train(), batch)[2] if "calibration" in key]
     model.eval()
