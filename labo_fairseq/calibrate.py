@@ -96,7 +96,7 @@ def _fit(args, out):
         result = procedure.run(args, folder)
     file.save(result.calibration, out / "calibration.json")
     with write_aside(out / "reliability.tsv") as stream:
-        stream.writelines(_reliability_lines(result.reliability))
+        stream.writelines(reliability_lines(result.reliability))
     panels = {_title(result.calibration, when): rows for when, rows in result.reliability.items()}
     plot.reliability_diagram(panels, out / "reliability.png")
     for warning in result.calibration.measures["warnings"]:
@@ -112,13 +112,12 @@ def _load_user_dir(user_dir):
     utils.import_user_module(Namespace(user_dir=user_dir))
 
 
-def _reliability_lines(reliability):
-    names = None
+def reliability_lines(reliability):
+    """Lines of reliability.tsv, from {set of tokens: rows of measures.reliability}."""
+    names = list(next(iter(reliability.values()))[0])
+    yield "\t".join(["when", *names]) + "\n"
     for when, rows in reliability.items():
         for row in rows:
-            if names is None:
-                names = list(row)
-                yield "\t".join(["when", *names]) + "\n"
             yield "\t".join([when, *(_cell(row[name]) for name in names)]) + "\n"
 
 

@@ -12,6 +12,7 @@ SUBCOMMANDS = {
     "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
     "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
     "calibrate": ("labo_fairseq.calibrate", "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram"),
+    "inference-calibration": ("labo_fairseq.inference_calibration", "ECE of the tokens that beam search produced"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),

@@ -18,39 +18,42 @@ from ..functional.calibration import (
 )
 
 POSITIONS = (0, 1, 5, 10, 20)
+_INTERVAL = torch.tensor([0.025, 0.975], dtype=torch.float64)
 
-# what `figures` returns, in order
-FIGURES = (
-    *("ece", "ece_low", "ece_high", "ece_calibrated_model", "ece_calibrated_model_high"),
-    *("mce", "adaptive_ece", "nll", "brier", "risk_coverage_area", "accuracy", "confidence", "tokens", "sentences"),
-)
+
+def ece_figures(confidence, correct, sentence, bins=BINS):
+    """The ECE of tokens, and what it is to be compared with; `sentence` is that of each token, (N,).
+
+    ece_low, ece_high: 95 % bootstrap interval over sentences (percentiles; of a small ECE it lies above the value,
+        because resampling adds noise to every bin)
+    ece_calibrated_model, ece_calibrated_model_high: mean and 97.5 % point of the ECE that a perfectly calibrated model
+        with as many tokens and the same confidences would show
+    """
+    low, high = bootstrap_ece(confidence, correct, sentence, bins=bins).quantile(_INTERVAL)
+    calibrated = ece_of_a_calibrated_model(confidence, bins=bins)
+    return {
+        "ece": float(BinSums.of(confidence, correct, bins).ece()),
+        "ece_low": float(low),
+        "ece_high": float(high),
+        "ece_calibrated_model": float(calibrated.mean()),
+        "ece_calibrated_model_high": float(calibrated.quantile(0.975)),
+    }
 
 
 def figures(found, sentence):
-    """{name: value} of a TokenStatistics and the sentence of each token.
-
-    ece_low, ece_high: 95 % bootstrap interval over sentences (percentiles)
-    ece_calibrated_model, ece_calibrated_model_high: mean and 97.5 % point of the ECE that a perfectly calibrated model
-        with as many tokens and the same confidences would show
-    nll in nats; brier in [0, 2]; confidence and accuracy are means
-    """
-    sums = BinSums.of(found.confidence, found.correct)
-    bootstrap = bootstrap_ece(found.confidence, found.correct, sentence)
-    calibrated = ece_of_a_calibrated_model(found.confidence)
-    values = (
-        sums.ece(),
-        *bootstrap.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)),
-        calibrated.mean(),
-        calibrated.quantile(0.975),
-        sums.mce(),
-        adaptive_ece(found.confidence, found.correct),
-        found.nll.double().mean(),
-        found.brier.double().mean(),
-        risk_coverage_area(found.confidence, found.correct),
-        found.correct.double().mean(),
-        found.confidence.double().mean(),
-    )
-    return dict(zip(FIGURES, [*map(float, values), len(sentence), len(sentence.unique())], strict=True))
+    """{name: value} of a TokenStatistics and the sentence of each token; nll in nats, brier in [0, 2]."""
+    confidence, correct = found.confidence, found.correct
+    return ece_figures(confidence, correct, sentence) | {
+        "mce": float(BinSums.of(confidence, correct).mce()),
+        "adaptive_ece": float(adaptive_ece(confidence, correct)),
+        "nll": float(found.nll.double().mean()),
+        "brier": float(found.brier.double().mean()),
+        "risk_coverage_area": float(risk_coverage_area(confidence, correct)),
+        "accuracy": float(correct.double().mean()),
+        "confidence": float(confidence.double().mean()),
+        "tokens": len(sentence),
+        "sentences": len(sentence.unique()),
+    }
 
 
 def by_group(found, tokens, groups, sign):
@@ -79,12 +82,12 @@ def subword_unit(symbols):
     return "sentencepiece" if any(symbol.startswith("▁") for symbol in symbols) else "word"
 
 
-def reliability(found, bins=BINS):
+def reliability(confidence, correct, bins=BINS):
     """Rows of a reliability diagram, one per bin: bin_low, bin_high, count, confidence, accuracy, accuracy_low, …_high.
 
     Means of the bin, and the 95 % Wilson interval of its accuracy (tokens taken as independent); NaN where it is empty.
     """
-    sums = BinSums.of(found.confidence, found.correct, bins)
+    sums = BinSums.of(confidence, correct, bins)
     low, high = wilson_interval(sums.correct, sums.count)
     columns = (sums.mean_confidence(), sums.accuracy(), low, high)
     names = ("confidence", "accuracy", "accuracy_low", "accuracy_high")

@@ -31,7 +31,7 @@ def reliability_diagram(panels, path):
 
     panels: {title: rows of measures.reliability}
     """
-    size = (4.5 * len(panels), 5.5)
+    size = (4.5 * len(panels), 6)
     grid = {"figsize": size, "sharex": True, "squeeze": False, "height_ratios": [3, 1], "sharey": "row"}
     with figure(path, 2, len(panels), **grid) as drawn:
         if drawn is None:
@@ -69,7 +69,7 @@ def _accuracies(axis, rows, title):
         color="#08519c",
         label="accuracy at the mean confidence, 95 %",
     )
-    axis.set(title=title, xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set(title=title, xlim=(0, 1), ylim=(0, 1))
     axis.title.set_fontsize(10)
     axis.legend(loc="upper left", fontsize=8)
 
@@ -83,4 +83,5 @@ def _counts(axis, rows):
         color="#9ecae1",
         edgecolor="white",
     )
-    axis.set(xlabel="confidence", yscale="log")
+    axis.set(xlabel="confidence", yscale="log", ylim=(0.8, None))
+    axis.minorticks_off()

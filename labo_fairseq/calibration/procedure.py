@@ -66,7 +66,9 @@ def run(args, folder):
         signature=signature(_temperature("after", calibrators), unit, len(tokens)),
         measures=measures,
     )
-    return Result(calibration, {when: reliability(found[when]) for when in ("before", "after")})
+    return Result(
+        calibration, {when: reliability(found[when].confidence, found[when].correct) for when in ("before", "after")}
+    )
 
 
 @dataclass(frozen=True)
