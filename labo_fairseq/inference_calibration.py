@@ -38,14 +38,13 @@ def run(args):
     """Print a row per log; returns 0."""
     if args.bins < 1:
         raise UserError(f"--bins: {args.bins}: give 1 or more")
+    found = {log: produced_tokens(log, args.after_gap == "wrong") for log in args.logs}
+
     from .calibration import plot
     from .calibration.measures import reliability
 
-    rows, panels = [], {}
-    for log in args.logs:
-        confidence, correct, sentence, unit = produced_tokens(log, args.after_gap == "wrong")
-        rows.append(_row(log, confidence, correct, sentence, unit, args))
-        panels[log] = reliability(confidence, correct, args.bins)
+    rows = [_row(log, *tokens, args) for log, tokens in found.items()]
+    panels = {log: reliability(confidence, correct, args.bins) for log, (confidence, correct, *_) in found.items()}
     if args.out:
         out = Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
@@ -67,11 +66,8 @@ def produced_tokens(log, gap_is_wrong=False):
 
     Raises UserError where the log lacks P- or T- lines or does not hold the tokens that were scored.
     """
-    import torch
-
     from .analysis.generate_log import read_generate_log
     from .analysis.word_labels import CORRECT, token_labels
-    from .calibration.measures import subword_unit
 
     confidence, correct, sentence = [], [], []
     symbols = set()
@@ -95,12 +91,13 @@ def produced_tokens(log, gap_is_wrong=False):
         symbols.update(best.tokens)
     if not confidence:
         raise UserError(f"{log}: every translation is empty: there is no token to measure")
-    return (
-        torch.tensor(confidence, dtype=torch.float64),
-        torch.tensor(correct),
-        torch.tensor(sentence),
-        subword_unit(symbols),
-    )
+    # torch takes seconds to import: a log that is refused should not wait for it
+    import torch
+
+    from .calibration.measures import subword_unit
+
+    columns = torch.tensor(confidence, dtype=torch.float64), torch.tensor(correct), torch.tensor(sentence)
+    return *columns, subword_unit(symbols)
 
 
 def _row(log, confidence, correct, sentence, unit, args):

@@ -21,6 +21,7 @@ from ..functional.calibration import TokenStatistics
 
 # logits of a chunk: as many as stay in the cache on a CPU, as few launches as memory allows on a GPU
 _CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
+_PATIENCE = 2  # seconds after which a pass shows a progress bar
 _SHOWN = 5  # sentence ids that an error message lists
 
 
@@ -66,7 +67,8 @@ class Tokens:
         """Yield (rows, target, position, source_length), on the device, for pieces of all tokens or of an index."""
         index = torch.arange(len(self)) if index is None else index
         weight = self.members[0].weight
-        for rows in index.split(max(1, _CHUNK[weight.device.type] // len(weight))):
+        pieces = index.split(max(1, _CHUNK[weight.device.type] // len(weight)))
+        for rows in tqdm(pieces, desc="tokens: one pass", unit="chunk", leave=False, delay=_PATIENCE):
             yield rows, *(x[rows].to(weight.device) for x in (self.target, self.position, self.source_length))
 
     def statistics(self, candidates, index=None):
@@ -151,6 +153,10 @@ def collect(models, task, subset, folder, max_tokens=4000):
 
 
 def _batches(models, task, subset, max_tokens):
+    # fairseq cannot map an empty file, and fails once more while it cleans up
+    empty = [path for path in Path(task.cfg.data).glob(f"{subset}.*.bin") if path.stat().st_size == 0]
+    if empty:
+        raise UserError(f"{empty[0]}: no sentences: calibration needs a set that is not empty")
     try:
         task.load_dataset(subset)
     except FileNotFoundError as error:

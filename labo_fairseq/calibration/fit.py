@@ -13,7 +13,7 @@ import torch
 from ..functional.calibration import BinSums
 from ..functional.calibrators import Adaptive, Grouped, Temperature
 
-_LOWEST, _HIGHEST, _POINTS = 0.1, 10.0, 25  # the first grid, of equal ratios
+_LOWEST, _HIGHEST, _POINTS = 0.1, 10.0, 13  # the first grid, of equal ratios
 _PRECISION = 5e-4  # of log T
 # standard deviations of the normal priors around the scalar calibrator
 _PRIOR_LOG_TEMPERATURE, _PRIOR_WEIGHT = 0.5, 1.0
@@ -54,7 +54,7 @@ def search(tokens, index, build, objective):
         if step < _PRECISION:
             return candidates[best]
         middle = float(grid[best])
-        low, high, points = max(middle - step, math.log(_LOWEST)), min(middle + step, math.log(_HIGHEST)), 9
+        low, high, points = max(middle - step, math.log(_LOWEST)), min(middle + step, math.log(_HIGHEST)), 7
 
 
 def _objective(found, objective):
