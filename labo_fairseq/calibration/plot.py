@@ -71,7 +71,7 @@ def _accuracies(axis, rows, title):
     )
     axis.set(title=title, xlim=(0, 1), ylim=(0, 1))
     axis.title.set_fontsize(10)
-    axis.legend(loc="upper left", fontsize=8)
+    axis.legend(loc="lower right", fontsize=8)
 
 
 def _counts(axis, rows):
