@@ -49,7 +49,7 @@ def search(tokens, index, build, objective):
     while True:
         grid = torch.linspace(low, high, points, dtype=torch.float64)
         candidates = [build(math.exp(x)) for x in grid.tolist()]
-        values = [_objective(found, objective) for found in tokens.statistics([[c] for c in candidates], index)]
+        values = _values(tokens, index, candidates, objective)
         best, step = min(range(points), key=values.__getitem__), (high - low) / (points - 1)
         if step < _PRECISION:
             return candidates[best]
@@ -57,10 +57,22 @@ def search(tokens, index, build, objective):
         low, high, points = max(middle - step, math.log(_LOWEST)), min(middle + step, math.log(_HIGHEST)), 7
 
 
-def _objective(found, objective):
+def _values(tokens, index, candidates, objective):
+    """The objective under each candidate, in one pass."""
+    sums = [None] * len(candidates)
+    for rows, target, position, source_length in tokens.chunks(index):
+        logits = tokens.members[0].logits(rows.numpy())
+        for i, candidate in enumerate(candidates):
+            part = _sums(candidate.log_probs(logits, position, source_length), target, objective)
+            sums[i] = part if sums[i] is None else sums[i] + part
+    return [float(total if objective == "nll" else total.ece()) for total in sums]
+
+
+def _sums(log_probs, target, objective):
     if objective == "nll":
-        return float(found.nll.double().mean())
-    return float(BinSums.of(found.confidence, found.correct).ece())
+        return -log_probs.gather(1, target.unsqueeze(1)).double().sum()
+    log_confidence, predicted = log_probs.max(1)
+    return BinSums.of(log_confidence.exp(), predicted.eq(target))
 
 
 def _grouped(log_temperature, groups):
@@ -96,7 +108,7 @@ def _minimize(tokens, index, start, spread, build):
     parameters = start.clone().requires_grad_()
     count = len(tokens) if index is None else len(index)
     optimizer = torch.optim.LBFGS(
-        [parameters], max_iter=40, tolerance_grad=1e-6, tolerance_change=1e-8, line_search_fn="strong_wolfe"
+        [parameters], max_iter=40, tolerance_grad=1e-5, tolerance_change=1e-7, line_search_fn="strong_wolfe"
     )
 
     def closure():

@@ -39,8 +39,8 @@ def run(args, folder):
     groups = type_groups(counts, dictionary.eos(), tokens.target, args.frequency_bounds)
     fitting = Fitting(args.calibrator, args.objective, groups, args.seed)
 
+    found = fitting.cross_fitted(tokens)
     calibrators = [fitting.fit(tokens.only(i)) for i in range(len(paths))]
-    found = fitting.cross_fitted(tokens, calibrators)
     if args.test_subset:
         test = collect(models, task, args.test_subset, folder, args.max_tokens)
         uncalibrated = [Temperature()] * len(paths)
@@ -84,22 +84,22 @@ class Fitting:
         """The calibrator of a `Tokens` of one member."""
         return fit(self.kind, tokens, self.groups, self.objective, index)
 
-    def cross_fitted(self, tokens, calibrators):
+    def cross_fitted(self, tokens):
         """{"before", "after": TokenStatistics}, for an ensemble those of the members "member 1 before", … too.
 
         After: each half of the sentences under calibrators that were fitted on the other half.
         """
-        half = self._halves(tokens)
         members = range(len(tokens.members))
-        opposite = [[self.fit(tokens.only(i), other) for i in members] for other in reversed(half)]
-        found = {}
         # the ensemble, then, where there are several, each member by itself
         views = [("", tokens, slice(None))]
         if len(members) > 1:
             views += [(f"member {i + 1} ", tokens.only(i), slice(i, i + 1)) for i in members]
+        found = {}
+        for name, part, _ in views:
+            (found[name + "before"],) = part.statistics([[Temperature()] * len(part.members)])
+        half = self._halves(tokens)
+        opposite = [[self.fit(tokens.only(i), other) for i in members] for other in reversed(half)]
         for name, part, chosen in views:
-            plain = [Temperature()] * len(part.members)
-            (found[name + "before"],) = part.statistics([plain])
             pieces = [part.statistics([c[chosen]], index)[0] for c, index in zip(opposite, half, strict=True)]
             found[name + "after"] = _in_order(pieces, half)
         return found
