@@ -11,6 +11,8 @@ from .errors import UserError
 SUBCOMMANDS = {
     "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
     "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
+    "calibrate": ("labo_fairseq.calibrate", "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram"),
+    "inference-calibration": ("labo_fairseq.inference_calibration", "ECE of the tokens that beam search produced"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
     "splits": ("labo_fairseq.analysis.splits", "scores by training frequency, as Table 4 of LABO; word F1"),
     "confidence": ("labo_fairseq.analysis.confidence", "probabilities of the chosen tokens, as Figure 2 of LABO"),

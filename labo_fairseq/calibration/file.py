@@ -13,6 +13,7 @@ A calibration belongs to its checkpoints and its dictionary: `check` refuses oth
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -114,7 +115,13 @@ def _to_json(calibrator):
             "eos_bias": calibrator.eos_bias,
             "groups": calibrator.groups.tolist(),
         }
-    return {"kind": "adaptive", "features": list(Adaptive.FEATURES), "weights": calibrator.weights.tolist()}
+    return {
+        "kind": "adaptive",
+        "features": list(Adaptive.FEATURES),
+        "weights": calibrator.weights.tolist(),
+        "eos": calibrator.eos,
+        "eos_bias": calibrator.eos_bias,
+    }
 
 
 def _from_json(record, types):
@@ -126,12 +133,26 @@ def _from_json(record, types):
         groups = torch.tensor(record["groups"], dtype=torch.int64)
         if len(groups) != types or groups.min() < 0 or groups.max() >= len(temperatures):
             raise ValueError("groups do not fit the dictionary and the temperatures")
-        return Grouped(temperatures, groups, int(record["eos"]), float(record["eos_bias"]))
+        return Grouped(temperatures, groups, _type(record["eos"], types), _finite(record["eos_bias"]))
     if kind == "adaptive":
-        if record["features"] != list(Adaptive.FEATURES):
+        if record["features"] != list(Adaptive.FEATURES) or len(record["weights"]) != len(Adaptive.FEATURES):
             raise ValueError("features that this version does not compute")
-        return Adaptive(torch.tensor(record["weights"], dtype=torch.float32))
+        weights = torch.tensor([_finite(weight) for weight in record["weights"]], dtype=torch.float32)
+        eos = None if record["eos"] is None else _type(record["eos"], types)
+        return Adaptive(weights, eos, _finite(record["eos_bias"]))
     raise ValueError(f"unknown calibrator {kind!r}")
+
+
+def _type(index, types):
+    if not 0 <= int(index) < types:
+        raise ValueError(f"type {index} is not in the dictionary")
+    return int(index)
+
+
+def _finite(value):
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not finite")
+    return float(value)
 
 
 def _positive(value):

@@ -8,6 +8,7 @@ import logging
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from fairseq import metrics, utils
 from fairseq.criterions import FairseqCriterion
@@ -16,10 +17,13 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..functional import RDrop, WithZLoss, projection_loss, token_loss
+from ..functional.calibration import BINS, BinSums
 from ..functional.kernels import choose_kernel
 from ._projection import dense_logits, obstacle, unwrap
 
 logger = logging.getLogger(__name__)
+
+_BIN_KEYS = [f"_calibration_{name}_{b}" for name in ("count", "confidence", "correct") for b in range(BINS)]
 
 
 @dataclass
@@ -27,6 +31,10 @@ class LabelRegularizedConfig(FairseqDataclass):
     """Flags of every criterion. Names and meaning of the first two are fairseq's."""
 
     report_accuracy: bool = field(default=False, metadata={"help": "report accuracy metric"})
+    report_calibration: bool = field(
+        default=False,
+        metadata={"help": "validation: log `ece`, the expected calibration error of the next token (15 bins)"},
+    )
     ignore_prefix_size: int = field(default=0, metadata={"help": "ignore the first N target tokens"})
     projection: ChoiceEnum(["auto", "fused", "dense"]) = field(
         default="auto",
@@ -82,7 +90,9 @@ class LabelRegularizedCriterion(FairseqCriterion):
         loss, passes = self._complete_loss(model)
         target = self._rows(model.get_targets(sample, None).unsqueeze(-1)).squeeze(-1)
         compute = self._fused if self._uses_fused(model, reduce) else self._dense
-        total, value, nll, hits = compute(model, _net_input(sample, passes), _rows_of(target, passes), loss, passes)
+        total, value, nll, confidence, hits = compute(
+            model, _net_input(sample, passes), _rows_of(target, passes), loss, passes
+        )
         # the rows of two passes are neighbours: the pair's value stands in its first row
         value, nll = value[::passes], nll.view(-1, passes).mean(1)
         sample_size = sample["target"].size(0) if self.cfg.sentence_avg else sample["ntokens"]
@@ -97,6 +107,9 @@ class LabelRegularizedCriterion(FairseqCriterion):
         if self.cfg.report_accuracy:
             logging_output["n_correct"] = hits[::passes].sum()
             logging_output["total"] = target.ne(self.padding_idx).sum()
+        if self._reports_calibration(model):
+            kept = target.ne(self.padding_idx)
+            logging_output.update(_bin_log(BinSums.of(confidence[kept], hits[kept])))
         return result, sample_size, logging_output
 
     def _complete_loss(self, model):
@@ -119,13 +132,13 @@ class LabelRegularizedCriterion(FairseqCriterion):
             loss,
             bias=projection.bias,
             ignore_index=self.padding_idx,
-            count_hits=self.cfg.report_accuracy,
+            count_hits=self._counts_hits(model),
             kernel=self._kernel(hidden.device),
         )
 
     def _dense(self, model, net_input, target, loss, passes):
         logits = self._rows(dense_logits(model, net_input), passes)
-        out = token_loss(logits, target, loss, self.padding_idx, self.cfg.report_accuracy)
+        out = token_loss(logits, target, loss, self.padding_idx, self._counts_hits(model))
         return out.loss.sum(), *out
 
     def _rows(self, x, passes=1):
@@ -134,6 +147,12 @@ class LabelRegularizedCriterion(FairseqCriterion):
         if passes > 1:
             x = x.unflatten(0, (-1, passes)).transpose(1, 2)
         return x.reshape(-1, x.size(-1))
+
+    def _reports_calibration(self, model):
+        return self.cfg.report_calibration and not model.training
+
+    def _counts_hits(self, model):
+        return self.cfg.report_accuracy or self._reports_calibration(model)
 
     def _uses_fused(self, model, reduce):
         if self._path is None:
@@ -174,6 +193,11 @@ class LabelRegularizedCriterion(FairseqCriterion):
             metrics.log_scalar("total", counted)
             metrics.log_scalar("n_correct", utils.item(total("n_correct")))
             metrics.log_derived("accuracy", _accuracy)
+        if any(_BIN_KEYS[0] in log for log in logging_outputs):
+            sums = np.array([float(total(key)) for key in _BIN_KEYS])
+            # a key that begins with "_" is added up over the batches, but not shown
+            metrics.log_scalar("_calibration_bins", sums)
+            metrics.log_derived("ece", _ece)
 
     @staticmethod
     def logging_outputs_can_be_summed():
@@ -192,6 +216,17 @@ def above(name, value, low):
     """Raise UserError unless value > low and finite; `name` is the flag."""
     if not (value > low and math.isfinite(value)):
         raise UserError(f"{name}: {value} is out of range: give a finite number above {low}")
+
+
+def _bin_log(sums):
+    """The logging output of bin sums: a number per key, since fairseq adds up numbers over the workers."""
+    values = torch.cat([sums.count, sums.confidence, sums.correct])
+    return dict(zip(_BIN_KEYS, values, strict=True))
+
+
+def _ece(meters):
+    sums = torch.as_tensor(meters["_calibration_bins"].sum).view(3, BINS)
+    return round(float(BinSums(*sums).ece()), 4)
 
 
 def _net_input(sample, passes):

@@ -69,12 +69,15 @@ class Grouped:
 
 @dataclass(frozen=True)
 class Adaptive:
-    """softmax(z/T) with log T = weights · features of the step, features that the decoder has anyway.
+    """softmax(z/T + bias·[EOS]) with log T = weights · features of the step, features that the decoder has anyway.
 
     weights: (5,), in the order of `FEATURES`
+    eos, eos_bias: as in Grouped; without an index there is no bias
     """
 
     weights: torch.Tensor
+    eos: int | None = None
+    eos_bias: float = 0.0
 
     FEATURES = ("one", "entropy / log K", "gap of the two largest logits", "log(1+position)", "log(source length)")
 
@@ -84,7 +87,10 @@ class Adaptive:
 
     def log_probs(self, logits, positions, source_lengths):
         """See the module."""
-        return _log_softmax(logits / self.temperatures(logits, positions, source_lengths).unsqueeze(-1))
+        scaled = logits / self.temperatures(logits, positions, source_lengths).unsqueeze(-1)
+        if self.eos is not None:
+            scaled[..., self.eos] += self.eos_bias
+        return _log_softmax(scaled)
 
     @staticmethod
     def features(logits, positions, source_lengths):

@@ -11,10 +11,12 @@ _PIECE = 1 << 20
 
 
 class TokenLoss(NamedTuple):
-    """Per token, each (N,), 0 (or False) where the target is ignored: loss (differentiable), nll in nats, hits."""
+    """Per token, each (N,), 0 (or False) where the target is ignored: loss (differentiable), nll in nats, confidence
+    (the probability of the most probable type), hits (that type is the target; None unless asked for)."""
 
     loss: torch.Tensor
     nll: torch.Tensor
+    confidence: torch.Tensor
     hits: torch.Tensor | None
 
 
@@ -34,13 +36,13 @@ def token_loss(logits, target, loss, ignore_index=None, count_hits=False):
     kept = kept_rows(target, ignore_index)
     check_targets(target[kept], logits.size(1))
     gradient = torch.is_grad_enabled() and logits.requires_grad
-    value, nll = _Dense.apply(logits, target, kept, loss, gradient)
+    value, nll, confidence = _Dense.apply(logits, target, kept, loss, gradient)
     hits = None
     if count_hits:
         hits = logits.detach().argmax(1).eq(target)
         if ignore_index is not None:
             hits &= target.ne(ignore_index)
-    return TokenLoss(value, nll, hits)
+    return TokenLoss(value, nll, confidence, hits)
 
 
 def kept_rows(target, ignore_index):
@@ -73,26 +75,26 @@ class _Dense(torch.autograd.Function):
     def forward(ctx, logits, target, kept, loss, gradient):
         dtype = working_dtype(logits.dtype)
         value = logits.new_zeros(logits.size(0), dtype=dtype)
-        nll = torch.zeros_like(value)
+        nll, confidence = torch.zeros_like(value), torch.zeros_like(value)
         grad = torch.zeros_like(logits, dtype=dtype) if gradient else None
         some_masked = bool(logits.numel()) and bool(logits.amin().isneginf())
         for rows in kept.split(rows_at_once(_PIECE, logits.size(1), loss)):
             z = logits.index_select(0, rows).to(dtype)
             masked = z.isneginf() if some_masked else None
             out = row_pass(z, target[rows], loss, gradient, masked=masked)
-            value[rows], nll[rows] = out.value, out.nll
+            value[rows], nll[rows], confidence[rows] = out.value, out.nll, out.log_sum.neg().exp()
             if gradient:
                 if out.prior_weight is not None:
                     _add_prior(z, out.prior_weight, loss.prior, masked)
                 grad[rows] = z
         ctx.save_for_backward(grad)
         ctx.dtype = logits.dtype
-        ctx.mark_non_differentiable(nll)
-        return value, nll
+        ctx.mark_non_differentiable(nll, confidence)
+        return value, nll, confidence
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_value, _):
+    def backward(ctx, grad_value, *_):
         (grad,) = ctx.saved_tensors
         # the loss scale arrives with grad_value: rounding to half precision comes after it, not before
         return (grad * grad_value.unsqueeze(1)).to(ctx.dtype), None, None, None, None

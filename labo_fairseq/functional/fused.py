@@ -26,11 +26,13 @@ _CUDA_CHUNK, _CUDA_BYTES, _CUDA_SHARE = 1 << 24, 10, 0.25
 
 class ProjectionLoss(NamedTuple):
     """total: sum of the losses, a scalar; differentiable once. Per token, (N,), without gradient, 0 where ignored:
-    loss, nll in nats, hits (the target is the most probable type; None unless asked for)."""
+    loss, nll in nats, confidence (the probability of the most probable type), hits (that type is the target; None
+    unless asked for)."""
 
     total: torch.Tensor
     loss: torch.Tensor
     nll: torch.Tensor
+    confidence: torch.Tensor
     hits: torch.Tensor | None
 
 
@@ -84,10 +86,10 @@ class _Fused(torch.autograd.Function):
 
 
 def _all_chunks(products, prior, target, loss, count_hits, row_pass):
-    """Loss, nll and hits of every row, (n,) each; the gradients gather in `products`."""
+    """Loss, nll, confidence and hits of every row, (n,) each; the gradients gather in `products`."""
     count = len(target)
     value = torch.empty(count, dtype=products.dtype, device=target.device)
-    nll = torch.empty_like(value)
+    nll, confidence = torch.empty_like(value), torch.empty_like(value)
     hits = torch.empty(count, dtype=torch.bool, device=target.device) if count_hits else None
     chunk_rows, block = _sizes(count, products, loss)
     buffers = products.new_logits(min(chunk_rows, count)), products.new_logits(min(block, count))
@@ -110,14 +112,14 @@ def _all_chunks(products, prior, target, loss, count_hits, row_pass):
                 masked=prior.masked,
                 scratch=buffers[1][: part.stop - part.start],
             )
-            value[rows], nll[rows] = out.value, out.nll
+            value[rows], nll[rows], confidence[rows] = out.value, out.nll, out.log_sum.neg().exp()
             if prior.used:
                 prior_weight[part] = out.prior_weight
         if products.any_gradient:
             products.add_chunk(chunk, z)
             prior.add_chunk(chunk, prior_weight)
     prior.finish()
-    return value, nll, hits
+    return value, nll, confidence, hits
 
 
 def _sizes(count, products, loss):

@@ -52,4 +52,4 @@ class GeneralizedEntropy:
         if gradient:
             torch.add(p, slope, alpha=self.weight, out=z)
             z.scatter_add_(1, target.unsqueeze(1), z.new_full((1, 1), -1.0).expand(len(z), 1))
-        return RowPass(nll + self.weight * divergence, nll, None)
+        return RowPass(nll + self.weight * divergence, nll, None, total)

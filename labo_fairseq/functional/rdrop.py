@@ -36,7 +36,7 @@ class RDrop:
             z.add_(pull, alpha=self.weight / 2)
         value = out.value.view(-1, 2)
         both = torch.stack([value.sum(1) + self.weight / 2 * divergence, torch.zeros_like(divergence)], 1)
-        return RowPass(both.view(-1), out.nll, out.prior_weight)
+        return RowPass(both.view(-1), out.nll, out.prior_weight, out.log_sum)
 
     @staticmethod
     def _pull(z, masked):

@@ -73,11 +73,13 @@ class RowPass(NamedTuple):
     value: the loss, (n,)
     nll: the plain negative log-likelihood in nats, (n,)
     prior_weight: d, the weight of the prior's term that the caller adds to the gradient (a float, (n,), or None)
+    log_sum: logsumexp(z) − max z, (n,), so exp(−log_sum) is the probability of the most probable type
     """
 
     value: torch.Tensor
     nll: torch.Tensor
     prior_weight: Any
+    log_sum: torch.Tensor
 
 
 def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
@@ -118,7 +120,7 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     if gradient:
         _gradient_in_place(z, p, q, rows, weights)
         _add_at(z, target, weights.e)
-    return RowPass(value, rows.nll, weights.d)
+    return RowPass(value, rows.nll, weights.d, rows.log_sum)
 
 
 def shift_rows(z, target, masked):

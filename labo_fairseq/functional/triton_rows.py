@@ -36,7 +36,7 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
         coefficients = torch.stack([_vector(w, value) for w in (weights.a, weights.b, weights.c, weights.e)])
         flags = {"TEMPERED": tempered, "CURVED": weights.c is not None, "BLOCK": block}
         _gradient[grid](z, target, stats, coefficients, z.size(1), z.stride(0), len(z), inverse, **flags)
-    return RowPass(value, rows.nll, weights.d)
+    return RowPass(value, rows.nll, weights.d, rows.log_sum)
 
 
 def _prior(z, prior, total, peak):

@@ -135,3 +135,23 @@ def test_two_processes_train_as_one(run_cli, tiny_bin, tmp_path):
     done = run_cli("torchrun", "--standalone", "--nproc_per_node", 2, script, *args)
     assert set(inner_losses(done)) == {1, 2, 3}
     assert "P* in use from update 1" in done.stdout + done.stderr
+
+
+def test_two_workers_log_the_ece_of_one(run_cli, tiny_bin, tmp_path):
+    """Three validation batches on two workers: one of them has an empty batch in the second step."""
+    args = [tiny_bin, *MODEL, "--user-dir", USER_DIR, "--save-dir", tmp_path, "--max-update", 2]
+    args += ["--criterion", "label_smoothing", "--report-calibration", "--batch-size-valid", 5, "--max-epoch", 1]
+    args += ["--distributed-world-size", 2, "--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo"]
+    script = Path(sys.executable).with_name("fairseq-train")
+    done = run_cli("torchrun", "--standalone", "--nproc_per_node", 2, script, *args)
+    assert done.returncode == 0, done.stderr[-4000:]
+    (two,) = (json.loads(line) for line in re.findall(r"\| valid \| (\{.*\})", done.stdout + done.stderr))
+    assert not [key for key in two if "calibration" in key], "the sums themselves are not shown"
+
+    alone = run_cli(
+        *("fairseq-validate", tiny_bin, "--path", tmp_path / "checkpoint_best.pt", "--user-dir", USER_DIR, "--cpu"),
+        *("--task", "translation", "--valid-subset", "valid", "--batch-size", 12, "--log-format", "json"),
+    )
+    one = json.loads(re.search(r"\| valid \| (\{.*\})", alone.stdout + alone.stderr)[1])
+    assert 0 < float(two["valid_ece"]) < 1
+    assert float(two["valid_ece"]) == pytest.approx(float(one["valid_ece"]), abs=1.1e-4)  # logged with 4 digits

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 from _cases import CASES, torch_smoothing
-from _models import build, make_model, run
+from _models import build, make_batch, make_model, run
+from fairseq import metrics
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
 from labo_fairseq.errors import UserError
@@ -191,6 +192,34 @@ def test_bad_values_name_their_flag(task, name, flags, flag):
     with pytest.raises(UserError, match=flag) as caught:
         build(task, name, **flags)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("projection", ["dense", "fused"])
+@pytest.mark.parametrize("prefix", [0, 2])
+def test_report_calibration_logs_the_ece_of_the_validation_set(task, model, batch, projection, prefix):
+    """Literally, from the model's probabilities, over two batches; in training nothing is counted."""
+    criterion = build(task, "labo", projection=projection, report_calibration=True, ignore_prefix_size=prefix)
+    assert not [key for key in criterion(model.train(), batch)[2] if "calibration" in key]
+    model.eval()
+    batches = [batch, make_batch(task.target_dictionary, (3, 9), seed=1)]
+    with torch.no_grad(), metrics.aggregate() as aggregator:
+        for one in batches:
+            criterion.reduce_metrics([criterion(model, one)[2]])
+    logged = aggregator.get_smoothed_values()
+
+    confidence, correct = [], []
+    for one in batches:
+        p = model(**one["net_input"])[0].softmax(-1)[:, prefix:]
+        target = one["target"][:, prefix:]
+        kept = target != task.target_dictionary.pad()
+        confidence += p.max(-1).values[kept].tolist()
+        correct += (p.argmax(-1) == target)[kept].tolist()
+    expected = 0.0
+    for b in range(15):
+        inside = [i for i, c in enumerate(confidence) if b / 15 <= c < (b + 1) / 15]
+        expected += abs(sum(correct[i] for i in inside) - sum(confidence[i] for i in inside)) / len(confidence)
+    assert logged["ece"] == pytest.approx(expected, abs=6e-5)  # logged with 4 digits
+    assert not [key for key in logged if key.startswith("_")]
 
 
 @pytest.mark.parametrize("edge", [{"rho": 0.0}, {"rho": 1.0}, {"label_smoothing": 0.0}, {"label_smoothing": 1.0}])

@@ -35,6 +35,7 @@ def assert_same(dense, dense_grads, out, grads, atol=1e-12, rtol=1e-12):
     torch.testing.assert_close(out.loss, dense.loss.detach(), atol=atol, rtol=rtol)
     torch.testing.assert_close(out.total, dense.loss.sum(), atol=atol * len(dense.loss), rtol=rtol)
     torch.testing.assert_close(out.nll, dense.nll, atol=atol, rtol=rtol)
+    torch.testing.assert_close(out.confidence, dense.confidence, atol=atol, rtol=rtol)
     assert (out.hits == dense.hits).all()
     for got, expected in zip(grads, dense_grads, strict=True):
         torch.testing.assert_close(got, expected, atol=atol, rtol=rtol)

@@ -90,6 +90,7 @@ def test_the_fused_path_runs_on_it(case):
     grads = [torch.autograd.grad(o.total, [hidden, weight]) for o in out]
     torch.testing.assert_close(out[1].total, out[0].total)
     torch.testing.assert_close(out[1].loss, out[0].loss, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(out[1].confidence, out[0].confidence)
     torch.testing.assert_close(grads[1], grads[0], atol=1e-5, rtol=1e-5)
 
 

@@ -1,0 +1,145 @@
+"""Fit a calibrator to trained checkpoints, measure calibration before and after, draw reliability diagrams.
+
+Each checkpoint is run over --subset with the reference as prefix (teacher-forced), and its calibrator is fitted to the
+next tokens, EOS included. "before" is the model as it is (T = 1). "after" is cross-fitted: every sentence is measured
+under a calibrator that was fitted on the other half of the sentences; the calibrator that is saved is fitted on all of
+them, and --test-subset measures that one on other data. Several checkpoints are calibrated one by one and measured as
+the ensemble too.
+
+  temperature  one T for all
+  grouped      a T for each group of types by their training frequency, pulled towards the scalar; a bias for EOS
+  adaptive     a T for each step from the entropy, the gap of the top logits, the position and the source's length; a
+               bias for EOS
+
+Writes calibration.json (for --calibration of the calibrated beam search), reliability.png and reliability.tsv to --out.
+
+example:
+  labo calibrate data-bin --path checkpoint_best.pt --test-subset test --calibrator grouped --out calibration
+  labo calibrate data-bin --path a.pt:b.pt
+  labo calibrate data-bin --path checkpoint_best.pt --out calibration --sweep
+"""
+
+import json
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+from .files import write_aside
+
+KINDS = ("temperature", "grouped", "adaptive")
+OBJECTIVES = ("nll", "ece")
+TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.7, 2.0)
+BEAMS = (1, 2, 5, 10, 20, 50)
+
+
+def add_arguments(parser):
+    """Declare the arguments of `labo calibrate`."""
+    parser.add_argument("data", metavar="DATA", help="folder of fairseq binaries, with the dictionaries")
+    parser.add_argument("--path", required=True, metavar="CKPT[:CKPT2…]", help="checkpoints; several are an ensemble")
+    parser.add_argument("--out", default="calibration", metavar="DIR", help="folder for the results, made if missing")
+    parser.add_argument("--calibrator", choices=KINDS, default="temperature", help="what to fit")
+    parser.add_argument(
+        "--objective", choices=OBJECTIVES, default="nll",
+        help="what to minimize; ece: the shape by nll, then one factor of all temperatures by ece",
+    )  # fmt: skip
+    parser.add_argument("--subset", default="valid", help="subset to fit on")
+    parser.add_argument("--test-subset", metavar="SUBSET", help="measure the saved calibrator on this subset too")
+    parser.add_argument(
+        "--frequency-bounds", nargs="+", type=int, metavar="COUNT",
+        help="groups of types: training counts at which a new one begins (default: 10 100 1000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--prior-counts", metavar="FILE",
+        help="'type count' lines of the training targets, for DATA without the binarized training set",
+    )  # fmt: skip
+    parser.add_argument("--max-tokens", type=int, default=4000, help="tokens in a batch")
+    parser.add_argument("--seed", type=int, default=1, help="of the split into halves")
+    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    parser.add_argument("--user-dir", metavar="DIR", help="fairseq's --user-dir, for models that are defined there")
+    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    sweep = parser.add_argument_group("sweep", "BLEU, ECE and NLL against T; BLEU and length ratio against the beam")
+    sweep.add_argument(
+        "--sweep", action="store_true",
+        help="sweep --subset with the calibration in --out (fitted first where there is none); may be restarted",
+    )  # fmt: skip
+    sweep.add_argument(
+        "--sweep-temperatures", nargs="*", type=float, default=TEMPERATURES, metavar="T", help="temperatures"
+    )
+    sweep.add_argument("--sweep-beams", nargs="*", type=int, default=BEAMS, metavar="B", help="beam sizes")
+    sweep.add_argument("--sweep-beam", type=int, default=5, metavar="B", help="beam size of the temperatures")
+
+
+def run(args):
+    """Fit, or sweep; returns 0."""
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if not args.sweep:
+        _show(_fit(args, out), args.json)
+        return 0
+    from . import calibrate_sweep
+
+    if not (out / "calibration.json").exists():
+        _fit(args, out)
+    calibrate_sweep.run(args, out)
+    return 0
+
+
+def _fit(args, out):
+    """Fit and write everything; returns the Calibration."""
+    from . import register
+    from .calibration import file, plot, procedure
+
+    register()
+    _load_user_dir(args.user_dir)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".features.") as folder:
+        result = procedure.run(args, folder)
+    file.save(result.calibration, out / "calibration.json")
+    with write_aside(out / "reliability.tsv") as stream:
+        stream.writelines(reliability_lines(result.reliability))
+    panels = {_title(result.calibration, when): rows for when, rows in result.reliability.items()}
+    plot.reliability_diagram(panels, out / "reliability.png")
+    for warning in result.calibration.measures["warnings"]:
+        print(f"labo calibrate: warning: {warning}", file=sys.stderr)
+    return result.calibration
+
+
+def _load_user_dir(user_dir):
+    from argparse import Namespace
+
+    from fairseq import utils
+
+    utils.import_user_module(Namespace(user_dir=user_dir))
+
+
+def reliability_lines(reliability):
+    """Lines of reliability.tsv, from {set of tokens: rows of measures.reliability}."""
+    names = list(next(iter(reliability.values()))[0])
+    yield "\t".join(["when", *names]) + "\n"
+    for when, rows in reliability.items():
+        for row in rows:
+            yield "\t".join([when, *(_cell(row[name]) for name in names)]) + "\n"
+
+
+def _title(calibration, when):
+    row = calibration.measures[when]["all"]
+    return f"{when}: ECE {row['ece']:.4f} ({row['ece_low']:.4f}–{row['ece_high']:.4f})\n{row['signature']}"
+
+
+def _show(calibration, as_json):
+    """Print the measures: a row for each set of tokens and group."""
+    measures = {when: groups for when, groups in calibration.measures.items() if when != "warnings"}
+    if as_json:
+        print(json.dumps(calibration.measures, indent=1))
+        return
+    names = list(next(iter(measures.values()))["all"])
+    print("\t".join(["set", "group", *names]))
+    for when, groups in measures.items():
+        for group, row in groups.items():
+            print("\t".join([when, group, *(_cell(row[name]) for name in names)]))
+
+
+def _cell(value):
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4f}"
+    return str(value)

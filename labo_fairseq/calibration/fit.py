@@ -1,0 +1,127 @@
+"""Fitting a calibrator to the tokens of one checkpoint.
+
+The scalar temperature is searched on a grid that is refined around its best point. The other calibrators start from
+it: LBFGS minimizes the negative log-likelihood, with a penalty that pulls each parameter towards the scalar and fades
+as the data grow. With the objective "ece" the shape is fitted so too, and one common factor of all temperatures is then
+searched on the same grid for the lowest ECE, which has no gradient to follow.
+"""
+
+import math
+
+import torch
+
+from ..functional.calibration import BinSums
+from ..functional.calibrators import Adaptive, Grouped, Temperature
+
+_LOWEST, _HIGHEST, _POINTS = 0.1, 10.0, 13  # the first grid, of equal ratios
+_PRECISION = 5e-4  # of log T
+# standard deviations of the normal priors around the scalar calibrator
+_PRIOR_LOG_TEMPERATURE, _PRIOR_WEIGHT = 0.5, 1.0
+
+
+def fit(kind, tokens, groups, objective="nll", index=None):
+    """A calibrator, fitted to tokens (a `Tokens` of one member, or the part of it that `index` names).
+
+    kind: "temperature", "grouped" or "adaptive"
+    groups: TypeGroups of the dictionary
+    objective: "nll" or "ece"
+    """
+    scalar = search(tokens, index, lambda factor: Temperature(factor), objective if kind == "temperature" else "nll")
+    if kind == "temperature":
+        return scalar
+    start, spread, build = (_grouped if kind == "grouped" else _adaptive)(math.log(scalar.temperature), groups)
+    parameters = _minimize(tokens, index, start, spread, build)
+    if objective == "nll":
+        return build(parameters)
+    # the parameters that a common factor of all temperatures moves
+    moved = torch.ones_like(parameters)
+    moved[1 if kind == "adaptive" else -1 :] = 0
+    return search(tokens, index, lambda factor: build(parameters + math.log(factor) * moved), objective)
+
+
+def search(tokens, index, build, objective):
+    """build(factor) with the factor in [0.1, 10] that minimizes the objective, to a ratio of 5e-4.
+
+    The grid's statistics come from one pass over the tokens; each further pass looks between the neighbours of the
+    best point.
+    """
+    low, high, points = math.log(_LOWEST), math.log(_HIGHEST), _POINTS
+    while True:
+        grid = torch.linspace(low, high, points, dtype=torch.float64)
+        candidates = [build(math.exp(x)) for x in grid.tolist()]
+        values = _values(tokens, index, candidates, objective)
+        best, step = min(range(points), key=values.__getitem__), (high - low) / (points - 1)
+        if step < _PRECISION:
+            return candidates[best]
+        middle = float(grid[best])
+        low, high, points = max(middle - step, math.log(_LOWEST)), min(middle + step, math.log(_HIGHEST)), 7
+
+
+def _values(tokens, index, candidates, objective):
+    """The objective under each candidate, in one pass."""
+    sums = [None] * len(candidates)
+    for rows, target, position, source_length in tokens.chunks(index):
+        logits = tokens.members[0].logits(rows.numpy())
+        for i, candidate in enumerate(candidates):
+            part = _sums(candidate.log_probs(logits, position, source_length), target, objective)
+            sums[i] = part if sums[i] is None else sums[i] + part
+    return [float(total if objective == "nll" else total.ece()) for total in sums]
+
+
+def _sums(log_probs, target, objective):
+    if objective == "nll":
+        return -log_probs.gather(1, target.unsqueeze(1)).double().sum()
+    log_confidence, predicted = log_probs.max(1)
+    return BinSums.of(log_confidence.exp(), predicted.eq(target))
+
+
+def _grouped(log_temperature, groups):
+    """Log temperatures of the groups, then the bias of EOS."""
+    count = len(groups.names)
+    start = torch.tensor([log_temperature] * count + [0.0], dtype=torch.float64)
+    spread = torch.tensor([_PRIOR_LOG_TEMPERATURE] * count + [_PRIOR_WEIGHT], dtype=torch.float64)
+
+    def build(parameters):
+        return Grouped(parameters[:-1].exp().float(), groups.of_type, groups.eos, _bias(parameters))
+
+    return start, spread, build
+
+
+def _adaptive(log_temperature, groups):
+    """Weights of the features, the constant one first, then the bias of EOS."""
+    start = torch.zeros(len(Adaptive.FEATURES) + 1, dtype=torch.float64)
+    start[0] = log_temperature
+
+    def build(parameters):
+        return Adaptive(parameters[:-1].float(), groups.eos, _bias(parameters))
+
+    return start, torch.full_like(start, _PRIOR_WEIGHT), build
+
+
+def _bias(parameters):
+    return parameters[-1] if parameters.requires_grad else float(parameters[-1])
+
+
+def _minimize(tokens, index, start, spread, build):
+    """Parameters with the lowest mean nll plus penalty, (P,) float64."""
+    device = tokens.members[0].weight.device
+    parameters = start.clone().requires_grad_()
+    count = len(tokens) if index is None else len(index)
+    optimizer = torch.optim.LBFGS(
+        [parameters], max_iter=40, tolerance_grad=1e-5, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def closure():
+        optimizer.zero_grad()
+        total = ((parameters - start) / spread).square().sum() / 2 / count
+        total.backward()
+        for rows, target, position, source_length in tokens.chunks(index):
+            logits = tokens.members[0].logits(rows.numpy())
+            log_probs = build(parameters).to(device).log_probs(logits, position, source_length)
+            part = -log_probs.gather(1, target.unsqueeze(1)).sum() / count
+            part.backward()
+            total = total + part.detach().cpu()
+        return total.detach()
+
+    optimizer.step(closure)
+    return parameters.detach()
