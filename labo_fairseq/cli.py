@@ -11,6 +11,9 @@ from .errors import UserError
 SUBCOMMANDS = {
     "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
     "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
+    "sentence-confidence": ("labo_fairseq.sentence_confidence", "fit the probability that a translation is good"),
+    "export": ("labo_fairseq.export", "write a checkpoint for CTranslate2, its temperature folded in"),
+    "translate": ("labo_fairseq.translate", "translate with an exported model, several times as fast on a CPU"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),

@@ -3,7 +3,8 @@
 _PRINT = 'confidence = hypo.get("confidence"); confidence is None or print(f"C-{%s}\\t{confidence:.4f}"%s)'
 _BEFORE_ALIGNMENTS = {
     '                    )\n\n                    if cfg.generation.print_alignment == "hard":': (
-        "sample_id", ", file=output_file"
+        "sample_id",
+        ", file=output_file",
     ),
     "                )\n                if cfg.generation.print_alignment:\n": ("id_", ""),
 }

@@ -13,7 +13,9 @@ import numpy as np
 FEATURES = ("mean log-prob", "least log-prob", "log(tokens)")
 # a log-probability below this tells no more (and −inf, of a type that the model rules out, is no number to fit)
 _LEAST = -50.0
-_RIDGE = 1e-3  # per sentence, on standardized features: keeps weights finite where the classes can be told apart exactly
+_RIDGE = (
+    1e-3  # per sentence, on standardized features: keeps weights finite where the classes can be told apart exactly
+)
 
 
 def features(log_probs):

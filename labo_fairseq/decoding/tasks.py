@@ -110,9 +110,7 @@ class CalibratedDecoding:
         if flags.sentence_confidence:
             self._confidence = _confidence(file, calibration, args)
         names = paths or ["the model in training"]
-        members = [
-            CalibratedMember(*member) for member in zip(models, names, calibrators, weights, strict=True)
-        ]
+        members = [CalibratedMember(*member) for member in zip(models, names, calibrators, weights, strict=True)]
         for member in members:
             _check_plain_softmax(member)
         return members
@@ -129,7 +127,9 @@ def _confidence(file, calibration, args):
     if getattr(args, "constraints", None):
         raise UserError("--sentence-confidence: not together with --constraints: fairseq prints those as C- lines too")
     if calibration is None:
-        raise UserError("--sentence-confidence: needs --calibration with a file that `labo sentence-confidence` completed")
+        raise UserError(
+            "--sentence-confidence: needs --calibration with a file that `labo sentence-confidence` completed"
+        )
     if calibration.sentence_confidence is None:
         raise UserError(f"{file}: has no sentence confidence: fit it with `labo sentence-confidence`")
     try:
