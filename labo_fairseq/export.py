@@ -39,5 +39,5 @@ def run(args):
     utils.import_user_module(Namespace(user_dir=args.user_dir))
     strict = args.calibration_mismatch == "error"
     temperature = ctranslate2_model.export(args.ctranslate2, args.data, args.out, args.calibration, strict)
-    print(f"labo export: {args.out}: written, T = {temperature:g}", file=sys.stderr)
+    print(f"{args.out}: written, T = {temperature:g}", file=sys.stderr)
     return 0

@@ -68,7 +68,7 @@ def explain_refused_checkpoints(module):
 
 
 def explain_foreign_vocabularies(module):
-    """F20: `--path a.pt:b.pt` of two vocabularies: `Error(s) in loading state_dict`, a traceback without a file's name."""
+    """F20: a checkpoint of another vocabulary: `Error(s) in loading state_dict`, a traceback without a file's name."""
     original = module.load_model_ensemble_and_task
 
     @functools.wraps(original)

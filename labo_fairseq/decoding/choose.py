@@ -78,9 +78,7 @@ def weights_of(setting, members):
     if len(weights) != members:
         raise UserError(f"--ensemble-weights: {setting}: {len(weights)} weights for {members} checkpoints of --path")
     if not all(weight > 0 and math.isfinite(weight) for weight in weights):
-        raise UserError(
-            f"--ensemble-weights: {setting}: each must be above 0: leave a checkpoint out instead"
-        )
+        raise UserError(f"--ensemble-weights: {setting}: each must be above 0: leave a checkpoint out instead")
     return [weight / sum(weights) * members for weight in weights]
 
 

@@ -22,7 +22,7 @@ class Search:
     max_len_b: int = 200
 
     def __post_init__(self):
-        for name, least in (("beam", 1), ("nbest", 1), ("max_len_a", 0), ("max_len_b", 1)):
+        for name, least in (("beam", 1), ("nbest", 1), ("max_len_a", 0), ("max_len_b", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"--{name.replace('_', '-')}: {getattr(self, name)}: must be at least {least}")
         if self.nbest > self.beam:
@@ -82,16 +82,13 @@ class Engine:
             beam_size=search.beam,
             num_hypotheses=search.nbest,
             length_penalty=search.lenpen,
-            max_decoding_length=int(search.max_len_a * longest + search.max_len_b),
+            max_decoding_length=max(1, int(search.max_len_a * longest + search.max_len_b)),
             max_input_length=0,
         )
         # beam search returns only the mean log-probability, and that after it has excluded EOS from the first step:
         # a teacher-forced pass gives the model's own, token by token
-        pairs = [
-            (source, tokens) for source, result in zip(sources, results, strict=True) for tokens in result.hypotheses
-        ]
+        beams = [result.hypotheses for result in results]
+        pairs = [(source, tokens) for source, beam in zip(sources, beams, strict=True) for tokens in beam]
         scored = iter(self._translator.score_batch(*map(list, zip(*pairs, strict=True)), max_input_length=0))
-        beams = [
-            [Hypothesis(tokens, np.array(next(scored).log_probs)) for tokens in result.hypotheses] for result in results
-        ]
+        beams = [[Hypothesis(tokens, np.array(next(scored).log_probs)) for tokens in beam] for beam in beams]
         return [sorted(beam, key=lambda hypothesis: -hypothesis.score(search.lenpen)) for beam in beams]
