@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 def register():
     """Register the project's criterions, tasks and models with fairseq. Safe to call again."""
     from . import criterions  # noqa: F401
+    from .decoding import tasks  # noqa: F401
 
 
 # --user-dir is read when fairseq is imported already; without fairseq (labo score, say) nothing heavy is loaded

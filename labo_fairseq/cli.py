@@ -13,6 +13,7 @@ SUBCOMMANDS = {
     "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
     "calibrate": ("labo_fairseq.calibrate", "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram"),
     "inference-calibration": ("labo_fairseq.inference_calibration", "ECE of the tokens that beam search produced"),
+    "sentence-confidence": ("labo_fairseq.sentence_confidence", "fit the probability that a translation is good"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
     "splits": ("labo_fairseq.analysis.splits", "scores by training frequency, as Table 4 of LABO; word F1"),
     "confidence": ("labo_fairseq.analysis.confidence", "probabilities of the chosen tokens, as Figure 2 of LABO"),

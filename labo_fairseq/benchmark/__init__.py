@@ -1,4 +1,5 @@
-"""Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing.
+"""Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing; time of
+decoding (`decode`) with calibrators and with CTranslate2, against fairseq's beam search.
 
 All candidates run in turn in one process, repetition by repetition, so that a machine whose speed drifts treats them
 alike; the figure to quote is the ratio of the medians. Memory is measured apart, a process for each candidate.
@@ -6,6 +7,7 @@ alike; the figure to quote is the ratio of the medians. Memory is measured apart
 example:
   labo benchmark loss --rows 3500 --width 256 --vocabulary 8000
   labo benchmark step --layers 3 --width 256 --vocabulary 8000 --json
+  labo benchmark decode --data data-bin --path CKPT --calibration calibration.json --engine DIR --threads 2
 """
 
 import json
@@ -14,7 +16,7 @@ import sys
 
 def add_arguments(parser):
     """Flags of `labo benchmark`."""
-    parser.add_argument("what", choices=["loss", "step"], help="one loss with its projection, or a whole training step")
+    parser.add_argument("what", choices=["loss", "step", "decode"], help="what to time")
     parser.add_argument("--rows", type=int, default=3500, help="target tokens N of a batch")
     parser.add_argument("--width", type=int, default=256, help="width D of the hidden states")
     parser.add_argument("--vocabulary", type=int, default=8000, help="types V")
@@ -27,18 +29,30 @@ def add_arguments(parser):
     parser.add_argument("--matmul-bf16", action="store_true", help="run our candidates with bf16 matrix products too")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates whose name contains one of these")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")
+    decode = parser.add_argument_group("decode")
+    decode.add_argument("--data", metavar="DATA", help="folder of fairseq binaries")
+    decode.add_argument("--path", metavar="CKPT", help="checkpoint")
+    decode.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="calibration files of CKPT")
+    decode.add_argument("--engine", metavar="DIR", help="CKPT as `labo export` wrote it")
+    decode.add_argument("--subset", default="test", help="subset to translate")
+    decode.add_argument("--sentences", type=int, default=1000, metavar="N", help="its first N sentences")
+    decode.add_argument("--beam", type=int, default=5, metavar="N", help="beam size")
+    decode.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences in a batch")
     parser.add_argument("--json", action="store_true", help="JSON in place of a table")
 
 
 def run(args):
     """Measure, and print one row per candidate."""
-    from . import measure
+    if args.what == "decode":
+        from . import decode as measure
+    else:
+        from . import measure
 
     rows, setting = measure.run(args)
     if args.json:
         print(json.dumps({"setting": setting, "rows": rows}, indent=1))
         return
-    print("candidate\tmedian_ms\tratio\tmin_ms\tmax_ms\tpeak_extra_MB\tgradient_error")
+    print("\t".join(rows[0]))
     for row in rows:
         print("\t".join(_cell(row.get(key)) for key in row))
     print("# " + "; ".join(f"{key} {value}" for key, value in setting.items()), file=sys.stdout)

@@ -156,10 +156,16 @@ def _setting(args):
         "width": args.width,
         "vocabulary": args.vocabulary,
         "repetitions": args.repetitions,
-        "device": torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
         "dtype": args.dtype,
         "row pass": args.loss_kernel,
     }
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "fairseq", "labo_fairseq")}
-    return setting | versions
+    return setting | environment(args.device)
+
+
+def environment(device):
+    """Device, threads and versions, for the line below a table."""
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        **{name: importlib.metadata.version(name) for name in ("torch", "fairseq", "labo_fairseq")},
+    }

@@ -11,6 +11,10 @@ from .errors import UserError
 
 # how torch names what it refuses to build or call
 _FOREIGN = re.compile(r"GLOBAL [\w.]+|(?<=but got )<class '[\w.]+'>|(?<=unrecognized function )\S+")
+_FOREIGN_VOCABULARY = re.compile(
+    r"embed_tokens\.weight: copying a param with shape torch\.Size\(\[(\d+), (\d+)\]\) from checkpoint, "
+    r"the shape in current model is torch\.Size\(\[(?!\1,)(\d+), "
+)
 _CUT_SHORT = ("PytorchStreamReader", "unexpected EOF")
 
 
@@ -60,6 +64,31 @@ def explain_refused_checkpoints(module):
             raise UserError(f"{path}: {reason}") from error
 
     module.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    return True
+
+
+def explain_foreign_vocabularies(module):
+    """F20: a checkpoint of another vocabulary: `Error(s) in loading state_dict`, a traceback without a file's name."""
+    original = module.load_model_ensemble_and_task
+
+    @functools.wraps(original)
+    def load_model_ensemble_and_task(filenames, arg_overrides=None, task=None, *args, **kwargs):
+        models, cfg = [], None
+        for filename in filenames:  # one by one, so that the message can name it
+            try:
+                found, cfg, task = original([filename], arg_overrides, task, *args, **kwargs)
+            except RuntimeError as error:
+                sizes = _FOREIGN_VOCABULARY.search(str(error))
+                if sizes is None:
+                    raise
+                raise UserError(
+                    f"{filename}: its vocabulary ({sizes[1]} types) is not that of the data ({sizes[3]} types): "
+                    "a model, or an ensemble, and its data need one dictionary"
+                ) from error
+            models += found
+        return models, cfg, task
+
+    module.load_model_ensemble_and_task = load_model_ensemble_and_task
     return True
 
 

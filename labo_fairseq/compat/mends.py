@@ -5,7 +5,8 @@ mend steps aside by itself once fairseq or torch no longer needs it.
 """
 
 from .attention import disable_encoder_fast_path
-from .checkpoints import allow_checkpoint_globals, explain_refused_checkpoints
+from .checkpoints import allow_checkpoint_globals, explain_foreign_vocabularies, explain_refused_checkpoints
+from .confidence import print_sentence_confidence
 from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
 from .source import (
     hashable_dataclasses,
@@ -23,12 +24,19 @@ SOURCE_MENDS = {
     "fairseq.models.transformer.transformer_config": [hashable_dataclasses],
     "fairseq.options": [let_bf16_run_without_tpu],
     "fairseq.trainer": [resume_under_another_criterion],
+    "fairseq_cli.generate": [print_sentence_confidence],
+    "fairseq_cli.interactive": [print_sentence_confidence],
     "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
 }
 
 # from the module, once it ran
 MODULE_MENDS = {
-    "fairseq.checkpoint_utils": [allow_checkpoint_globals, explain_refused_checkpoints, save_whole_files],
+    "fairseq.checkpoint_utils": [
+        allow_checkpoint_globals,
+        explain_refused_checkpoints,
+        explain_foreign_vocabularies,
+        save_whole_files,
+    ],
     "fairseq.distributed.utils": [allow_broadcast_globals, one_line_errors_in_workers],
     "fairseq.file_io": [copy_whole_files],
     "fairseq.modules.transformer_layer": [disable_encoder_fast_path],

@@ -1,0 +1,113 @@
+"""Time of beam search on the same batches: fairseq's own, with calibrators, and CTranslate2's; all in turn."""
+
+import os
+import statistics
+import time
+from argparse import Namespace
+
+import torch
+from fairseq import checkpoint_utils
+from tqdm import tqdm
+
+from .. import register
+from ..errors import UserError
+from .measure import environment
+
+_BASELINE = "fairseq"
+
+
+def run(args):
+    """Measure what the arguments of `labo benchmark decode` ask for: (list of rows, the setting)."""
+    for name in ("data", "path"):
+        if getattr(args, name) is None:
+            raise UserError(f"--{name}: missing: decode needs a trained model and data")
+    for name in ("repetitions", "sentences", "beam", "batch_size"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')}: {getattr(args, name)}: must be at least 1")
+    torch.set_num_threads(args.threads or len(os.sched_getaffinity(0)))
+    register()
+    model, task, batches = _load(args)
+    table = {_BASELINE: _fairseq(task, model, batches, args)}
+    for file in args.calibration:
+        table[f"calibrated: {file}"] = _fairseq(_calibrated(task, args.path, file), model, batches, args)
+    if args.engine:
+        table[f"ctranslate2: {args.engine}"] = _engine(task, batches, args)
+    times = _interleaved(table, args.repetitions)
+    count = sum(len(batch["id"]) for batch in batches)
+    rows = [
+        {
+            "candidate": name,
+            "median_s": statistics.median(found),
+            # of one repetition each: a machine that is slow for a while is so for all candidates of the repetition
+            "ratio": statistics.median(a / b for a, b in zip(found, times[_BASELINE], strict=True)),
+            "min_s": min(found),
+            "max_s": max(found),
+            "sentences_per_s": count / statistics.median(found),
+        }
+        for name, found in times.items()
+    ]
+    setting = {name: getattr(args, name) for name in ("path", "subset", "beam", "batch_size", "repetitions")}
+    return rows, setting | {"sentences": count} | environment(args.device)
+
+
+def _load(args):
+    overrides = {"data": args.data, "eval_bleu": False}
+    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([args.path], arg_overrides=overrides)
+    task.load_dataset(args.subset)
+    dataset = task.dataset(args.subset)
+    order = sorted(range(min(args.sentences, len(dataset))), key=lambda index: -dataset.src_sizes[index])
+    starts = range(0, len(order), args.batch_size)
+    batches = [dataset.collater([dataset[i] for i in order[start : start + args.batch_size]]) for start in starts]
+    return model.to(args.device).eval(), task, [_moved(batch, args.device) for batch in batches]
+
+
+def _moved(batch, device):
+    batch["net_input"] = {name: tensor.to(device) for name, tensor in batch["net_input"].items()}
+    return batch
+
+
+def _calibrated(task, path, file):
+    from ..decoding.tasks import CalibratedTranslationTask
+
+    flags = {"calibration": file, "calibration_mismatch": "error", "ensemble_weights": None, "path": path}
+    cfg = Namespace(**{**task.cfg, **flags, "sentence_confidence": False})
+    return CalibratedTranslationTask(cfg, task.source_dictionary, task.target_dictionary)
+
+
+def _fairseq(task, model, batches, args):
+    generator = task.build_generator([model], Namespace(beam=args.beam, max_len_a=1.2, max_len_b=10))
+
+    def translate():
+        for batch in batches:
+            task.inference_step(generator, [model], batch)
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+
+    return translate
+
+
+def _engine(task, batches, args):
+    from ..decoding.engine import Engine, Search
+
+    engine = Engine(args.engine, args.threads, args.device)
+    search = Search(beam=args.beam, max_len_a=1.2, max_len_b=10)
+    dictionary = task.source_dictionary
+    sources = [dictionary.string(row).split() for batch in batches for row in batch["net_input"]["src_tokens"]]
+
+    def translate():
+        for _ in engine.translate(sources, search, args.batch_size):
+            pass
+
+    return translate
+
+
+def _interleaved(table, repetitions):
+    """{candidate: seconds of each repetition}, after one repetition that does not count."""
+    times = {name: [] for name in table}
+    for repetition in tqdm(range(repetitions + 1), disable=None, unit=" repetitions"):
+        for name, function in table.items():
+            start = time.perf_counter()
+            function()
+            if repetition:
+                times[name].append(time.perf_counter() - start)
+    return times

@@ -1,0 +1,171 @@
+"""The tasks of the calibrated beam search: fairseq's translation tasks with calibrated, weighted ensembles.
+
+  fairseq-generate DATA --user-dir labo_fairseq --task calibrated_translation --calibration calibration.json --path CKPT
+
+Without --calibration each of them is the task that its name ends in.
+"""
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.sequence_scorer import SequenceScorer
+from fairseq.tasks import register_task
+from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from fairseq.tasks.translation_multi_simple_epoch import TranslationMultiSimpleEpochTask
+from fairseq.utils import split_paths
+from omegaconf import II
+
+from ..errors import UserError
+from . import choose
+from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits, place_references
+from .sentence_confidence import SentenceConfidence
+
+
+@dataclass
+class CalibrationConfig(FairseqDataclass):
+    """What the calibrated tasks ask for besides their own flags."""
+
+    calibration: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "file that `labo calibrate` wrote, or one for each direction: de-en=FILE,fr-en=FILE; "
+            "without it probabilities are the model's own"
+        },
+    )
+    calibration_mismatch: ChoiceEnum(["error", "warn"]) = field(
+        default="error",
+        metadata={
+            "help": "what to do where the calibration was fitted to another checkpoint or dictionary; "
+            "with warn its calibrators are used in the order of --path; validation during training needs warn"
+        },
+    )
+    ensemble_weights: Optional[str] = field(
+        default=None,
+        metadata={"help": "weights of the checkpoints in the average, such as 0.7,0.3 (default: equal ones)"},
+    )
+    sentence_confidence: bool = field(
+        default=False,
+        metadata={
+            "help": "print a line C-<id> after the P- line of each hypothesis: the probability that it is good, "
+            "by the model that `labo sentence-confidence` fitted"
+        },
+    )
+    path: Optional[str] = II("common_eval.path")
+
+
+class CalibratedDecoding:
+    """Mixin of a translation task: its generators and scorers see calibrated members."""
+
+    def build_generator(self, models, args, *rest, **kwargs):
+        """As fairseq's task does, with `members` besides. Raises UserError on what does not belong together."""
+        members = self._members(models, args)
+        generator = super().build_generator(members, args, *rest, **kwargs)
+        generator.members = members
+        if not isinstance(generator, SequenceScorer):
+            generator.model = CalibratedEnsemble(members).eval()
+        return generator
+
+    def inference_step(self, generator, models, sample, *rest, **kwargs):
+        """As fairseq's task does; with --sentence-confidence each hypothesis has a "confidence".
+
+        Raises UserError, naming the sentences of the batch, where logits are NaN or infinite.
+        """
+        if isinstance(generator, SequenceScorer):
+            place_references(generator.members, sample)
+        try:
+            hypotheses = super().inference_step(generator, generator.members, sample, *rest, **kwargs)
+        except NonFiniteLogits as error:
+            raise UserError(
+                f"{error}: NaN or infinite logits in the batch of {self._sentences(sample)}: "
+                "the checkpoint is broken, or --fp16 overflows: use another one, or full precision"
+            ) from None
+        if self._calibration_flags.sentence_confidence:
+            for hypothesis in (hypothesis for beam in hypotheses for hypothesis in beam):
+                scores = hypothesis["positional_scores"].tolist()
+                hypothesis["confidence"] = self._confidence.probability(scores)
+        return hypotheses
+
+    @property
+    def _calibration_flags(self):
+        return self.args if self.cfg is None else self.cfg
+
+    def _members(self, models, args):
+        flags = self._calibration_flags
+        weights = choose.weights_of(flags.ensemble_weights, len(models))
+        paths = getattr(flags, "path", None)
+        paths = None if paths is None else split_paths(paths)
+        direction = f"{flags.source_lang}-{flags.target_lang}"
+        file, calibration = choose.calibration_of(flags.calibration, direction)
+        calibrators = [None] * len(models)
+        if calibration is not None:
+            if getattr(args, "temperature", 1.0) != 1.0:
+                raise UserError(
+                    f"--temperature {args.temperature}: not together with --calibration, which holds the temperatures"
+                )
+            strict = str(flags.calibration_mismatch) != "warn"
+            calibrators = choose.calibrators(calibration, file, paths, self.target_dictionary, strict)
+        if flags.sentence_confidence:
+            self._confidence = _confidence(file, calibration, args)
+        names = paths or ["the model in training"]
+        members = [CalibratedMember(*member) for member in zip(models, names, calibrators, weights, strict=True)]
+        for member in members:
+            _check_plain_softmax(member)
+        return members
+
+    def _sentences(self, sample):
+        if "id" in sample:
+            return f"sentences {', '.join(map(str, sample['id'].tolist()))}"
+        # fairseq-interactive tells no ids
+        sources = [self.source_dictionary.string(row) for row in sample["net_input"]["src_tokens"]]
+        return f"sentences {sources}"
+
+
+def _confidence(file, calibration, args):
+    if getattr(args, "constraints", None):
+        raise UserError("--sentence-confidence: not together with --constraints: fairseq prints those as C- lines too")
+    if calibration is None:
+        raise UserError(
+            "--sentence-confidence: needs --calibration with a file that `labo sentence-confidence` completed"
+        )
+    if calibration.sentence_confidence is None:
+        raise UserError(f"{file}: has no sentence confidence: fit it with `labo sentence-confidence`")
+    try:
+        return SentenceConfidence.from_json(calibration.sentence_confidence)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file}: broken sentence confidence ({error!r}): fit it anew") from None
+
+
+def _check_plain_softmax(member):
+    if member.calibrator is not None and getattr(member.decoder, "adaptive_softmax", None) is not None:
+        raise UserError(f"{member.name}: has an adaptive softmax: a calibrator needs the logits of a plain one")
+
+
+@dataclass
+class CalibratedTranslationConfig(TranslationConfig, CalibrationConfig):
+    """Flags of calibrated_translation."""
+
+
+@register_task("calibrated_translation", dataclass=CalibratedTranslationConfig)
+class CalibratedTranslationTask(CalibratedDecoding, TranslationTask):
+    """fairseq's `translation`, with the calibrated beam search; also for --eval-bleu."""
+
+
+class _WithFlags(CalibratedDecoding):
+    @classmethod
+    def add_args(cls, parser):
+        """The task's own flags and the calibration's."""
+        super().add_args(parser)
+        gen_parser_from_dataclass(parser, CalibrationConfig())
+
+
+@register_task("calibrated_multilingual_translation")
+class CalibratedMultilingualTranslationTask(_WithFlags, MultilingualTranslationTask):
+    """fairseq's `multilingual_translation`, with the calibrated beam search."""
+
+
+@register_task("calibrated_translation_multi_simple_epoch")
+class CalibratedTranslationMultiSimpleEpochTask(_WithFlags, TranslationMultiSimpleEpochTask):
+    """fairseq's `translation_multi_simple_epoch`, with the calibrated beam search."""
