@@ -12,6 +12,8 @@ SUBCOMMANDS = {
     "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
     "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
+    "export": ("labo_fairseq.decoding.export", "a checkpoint for the fast engine, with its temperature folded in"),
+    "translate": ("labo_fairseq.decoding.translate", "translate with an exported model; fairseq-generate's output format"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
 }
