@@ -13,7 +13,10 @@ SUBCOMMANDS = {
     "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
     "export": ("labo_fairseq.decoding.export", "a checkpoint for the fast engine, with its temperature folded in"),
-    "translate": ("labo_fairseq.decoding.translate", "translate with an exported model; fairseq-generate's output format"),
+    "translate": (
+        "labo_fairseq.decoding.translate",
+        "translate with an exported model, in fairseq-generate's format",
+    ),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
 }

@@ -1,4 +1,5 @@
-"""Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing.
+"""Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing; and
+sentences per second of an exported model (`decode`), against fairseq-generate on the CPU.
 
 All candidates run in turn in one process, repetition by repetition, so that a machine whose speed drifts treats them
 alike; the figure to quote is the ratio of the medians. Memory is measured apart, a process for each candidate.
@@ -6,6 +7,7 @@ alike; the figure to quote is the ratio of the medians. Memory is measured apart
 example:
   labo benchmark loss --rows 3500 --width 256 --vocabulary 8000
   labo benchmark step --layers 3 --width 256 --vocabulary 8000 --json
+  labo benchmark decode --checkpoint checkpoint_best.pt --data data/bin --threads 2 --repetitions 5
 """
 
 import json
@@ -14,7 +16,7 @@ import sys
 
 def add_arguments(parser):
     """Flags of `labo benchmark`."""
-    parser.add_argument("what", choices=["loss", "step"], help="one loss with its projection, or a whole training step")
+    parser.add_argument("what", choices=["loss", "step", "decode"], help="one loss, a training step, or translation")
     parser.add_argument("--rows", type=int, default=3500, help="target tokens N of a batch")
     parser.add_argument("--width", type=int, default=256, help="width D of the hidden states")
     parser.add_argument("--vocabulary", type=int, default=8000, help="types V")
@@ -27,18 +29,25 @@ def add_arguments(parser):
     parser.add_argument("--matmul-bf16", action="store_true", help="run our candidates with bf16 matrix products too")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates whose name contains one of these")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")
+    parser.add_argument("--checkpoint", metavar="CKPT", help="decode: the model")
+    parser.add_argument("--data", metavar="DIR", help="decode: fairseq's binaries")
+    parser.add_argument("--gen-subset", metavar="SPLIT", default="test", help="decode: the split")
+    parser.add_argument("--beam", type=int, default=5, help="decode: beam size")
+    parser.add_argument("--max-tokens", type=int, default=8192, help="decode: tokens of a batch")
     parser.add_argument("--json", action="store_true", help="JSON in place of a table")
 
 
 def run(args):
     """Measure, and print one row per candidate."""
-    from . import measure
-
-    rows, setting = measure.run(args)
+    if args.what == "decode":
+        from . import decode as measured
+    else:
+        from . import measure as measured
+    rows, setting = measured.run(args)
     if args.json:
         print(json.dumps({"setting": setting, "rows": rows}, indent=1))
         return
-    print("candidate\tmedian_ms\tratio\tmin_ms\tmax_ms\tpeak_extra_MB\tgradient_error")
+    print("\t".join(rows[0]))
     for row in rows:
         print("\t".join(_cell(row.get(key)) for key in row))
     print("# " + "; ".join(f"{key} {value}" for key, value in setting.items()), file=sys.stdout)

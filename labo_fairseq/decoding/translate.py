@@ -89,7 +89,7 @@ def run(args):
     search = _search(args)
     model = Model(args.model, args.device, args.compute_type, args.threads)
     show = _Display(args, model.record["target_lang"])
-    sentences = _from_binaries(args, model.record) if args.data else _from_text(args.input)
+    sentences = _Binaries(args, model.record) if args.data else _from_text(args.input)
     total = len(sentences) if args.data else None
     clock = _Clock(total)
     iterator = iter(sentences)
@@ -225,7 +225,7 @@ def _from_text(path):
                 raise UserError(f"{name}:{i + 1}: not UTF-8: convert it to UTF-8") from None
 
 
-class _from_binaries:
+class _Binaries:
     """Sentences of a split of fairseq's binaries."""
 
     def __init__(self, args, record):
