@@ -31,7 +31,6 @@ _ACTIVATIONS = {
     "gelu": "GELU",
     "gelu_accurate": "GELUTanh",
     "gelu_fast": "GELUTanh",
-    "swish": "SWISH",
 }
 
 
@@ -106,6 +105,11 @@ def load_fairseq_model(checkpoint, data):
         models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], {"data": str(data)})
     except FileNotFoundError as error:
         raise UserError(f"{data}: {error}: give the folder of the model's dictionaries") from error
+    except ValueError as error:
+        # the bridge has a class of its own for what the user can mend
+        if not getattr(error, "labo_user_error", False):
+            raise
+        raise UserError(str(error)) from error
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise
@@ -153,10 +157,9 @@ def transformer_spec(model, task, temperature=1.0):
             spec.decoder.projection.bias = (projection.bias.double() / temperature).float().numpy()
     spec.register_source_vocabulary(list(task.source_dictionary.symbols))
     spec.register_target_vocabulary(list(task.target_dictionary.symbols))
-    # fairseq's decoder starts with the end of sentence. Its sources end in one too, which `labo translate` appends:
-    # CTranslate2 would do it for all sentences but the empty one, and leaves that untranslated.
+    # as in fairseq: sources end in the end of sentence, and the decoder starts with it
+    spec.config.add_source_eos = True
     spec.config.decoder_start_token = spec.config.eos_token
-    spec.config.add_source_eos = False
     return spec
 
 
@@ -280,7 +283,7 @@ def largest_difference(translator, model, task, temperature, sentences=8, length
 
     generator = torch.Generator().manual_seed(1)
     source, target = task.source_dictionary, task.target_dictionary
-    largest = 0.0
+    differences = []
     for _ in range(sentences):
         words = [
             torch.randint(side.nspecial, len(side), (length,), generator=generator).tolist()
@@ -288,10 +291,9 @@ def largest_difference(translator, model, task, temperature, sentences=8, length
         ]
         expected = fairseq_token_scores(model, target.eos(), *words, temperature)
         pair = [[side.symbols[i] for i in ids] for side, ids in zip((source, target), words, strict=True)]
-        pair[0].append(source.eos_word)
         got = torch.tensor(translator.score_batch([pair[0]], [pair[1]])[0].log_probs)
-        largest = max(largest, float((got - expected).abs().max()))
-    return largest
+        differences.append((got - expected).abs().max())
+    return torch.stack(differences).max().item()  # NaN stays NaN, unlike in max()
 
 
 def fairseq_token_scores(model, eos, source, target, temperature=1.0):

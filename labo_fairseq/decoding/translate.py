@@ -126,8 +126,8 @@ class Model:
 
     def translate(self, batch, search):
         """For each Sentence of a batch a list of Translation, `search.nbest` of them, the best first."""
-        sources = [[*sentence.source, EOS] for sentence in batch]
-        width = max(map(len, sources))
+        sources = [sentence.source for sentence in batch]
+        width = max(map(len, sources)) + 1  # CTranslate2 appends the end of sentence
         longest = self.record["max_source_positions"]
         if width > longest:
             sentence = max(batch, key=lambda s: len(s.source))

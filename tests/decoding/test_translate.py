@@ -68,8 +68,8 @@ def compared(ours, stock, least_equal):
     [
         ("plain", "", ""),
         ("calibrated", "", f"--temperature {TEMPERATURE}"),
-        # cut by the length limit, several hypotheses, another length penalty
-        ("plain", "--beam 4 --nbest 3 --lenpen 0.6 --max-len-a 0.5 --max-len-b 0 --batch-size 1", ""),
+        ("plain", "--beam 4 --nbest 3 --lenpen 0.6 --batch-size 7", ""),
+        ("plain", "--max-len-a 0.5 --max-len-b 0 --batch-size 1", ""),  # the limit cuts nearly all
         ("plain", "--beam 1", ""),
     ],
 )
@@ -109,13 +109,14 @@ def test_batching_changes_no_translation(exported, tiny_bin, capsys):
         compared(log, logs[0], 1.0)
 
 
-def test_empty_lines_and_unknown_words_are_translated(exported, tmp_path, capsys):
+def test_unknown_words_are_translated_and_an_empty_line_stays_empty(exported, tmp_path, capsys):
     (tmp_path / "in").write_text("\nd1 neverseen d2\n\n", encoding="utf-8")
     code, out, _ = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
     sentences = parse_generate_log(out, "out")
     assert code == 0 and [s.source for s in sentences] == ["", "d1 neverseen d2", ""]
-    for sentence in sentences:  # of no length below 1, as fairseq's --min-len 1
-        assert len(sentence.hypotheses[0].positional_scores) == len(sentence.hypotheses[0].tokens) + 1 > 1
+    assert [len(s.hypotheses[0].tokens) > 0 for s in sentences] == [False, True, False]
+    for sentence in sentences:
+        assert len(sentence.hypotheses[0].positional_scores) == len(sentence.hypotheses[0].tokens) + 1
 
 
 def test_no_input_at_all(exported, tmp_path, capsys):
@@ -218,3 +219,20 @@ def test_damaged_models(exported, tmp_path, capsys):
     (broken / "labo.json").write_text(json.dumps({"format": "other"}))
     code, _, err = run_main(capsys, broken)
     assert code == 2 and "not a record" in err
+
+
+# --- labo benchmark decode ---
+
+
+def test_the_benchmark_compares_both_commands(checkpoint, tiny_bin, capsys):
+    line = ["--checkpoint", checkpoint, "--data", tiny_bin, "--repetitions", 1, "--threads", 1, "--json"]
+    assert main(list(map(str, ["benchmark", "decode", *line]))) == 0
+    stock, fast = json.loads(capsys.readouterr().out)["rows"]
+    assert (stock["candidate"], fast["candidate"]) == ("fairseq-generate", "labo translate")
+    assert stock["ratio"] == 1 and fast["ratio"] == fast["sentences_per_s"] / stock["sentences_per_s"]
+    assert fast["tokenized_BLEU"] == pytest.approx(stock["tokenized_BLEU"], abs=0.1)
+
+
+def test_the_benchmark_needs_a_checkpoint(capsys):
+    assert main(["benchmark", "decode"]) == 2
+    assert "--checkpoint: missing" in capsys.readouterr().err
