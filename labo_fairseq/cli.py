@@ -14,12 +14,14 @@ SUBCOMMANDS = {
     "calibrate": ("labo_fairseq.calibrate", "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram"),
     "inference-calibration": ("labo_fairseq.inference_calibration", "ECE of the tokens that beam search produced"),
     "sentence-confidence": ("labo_fairseq.sentence_confidence", "fit the probability that a translation is good"),
+    "export": ("labo_fairseq.decoding.export", "a checkpoint for the fast engine, with its temperature folded in"),
+    "translate": ("labo_fairseq.decoding.translate", "translate with an exported model, in fairseq's format"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
     "splits": ("labo_fairseq.analysis.splits", "scores by training frequency, as Table 4 of LABO; word F1"),
     "confidence": ("labo_fairseq.analysis.confidence", "probabilities of the chosen tokens, as Figure 2 of LABO"),
     "compare": ("labo_fairseq.analysis.compare", "what two systems do differently: n-grams, sentences, lengths"),
     "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
-    "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
+    "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, of training steps, of decoding"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
 }
 

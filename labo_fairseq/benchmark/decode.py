@@ -87,16 +87,19 @@ def _fairseq(task, model, batches, args):
 
 
 def _engine(task, batches, args):
-    from ..decoding.engine import Engine, Search
+    from ..decoding.translate import Model, Search, Sentence
 
-    engine = Engine(args.engine, args.threads, args.device)
+    model = Model(args.engine, args.device, threads=args.threads)
     search = Search(beam=args.beam, max_len_a=1.2, max_len_b=10)
-    dictionary = task.source_dictionary
-    sources = [dictionary.string(row).split() for batch in batches for row in batch["net_input"]["src_tokens"]]
+    string = task.source_dictionary.string
+    sentences = [
+        [Sentence(i, string(row).split()) for i, row in enumerate(batch["net_input"]["src_tokens"])]
+        for batch in batches
+    ]
 
     def translate():
-        for _ in engine.translate(sources, search, args.batch_size):
-            pass
+        for batch in sentences:
+            model.translate(batch, search)
 
     return translate
 

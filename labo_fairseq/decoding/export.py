@@ -1,0 +1,311 @@
+"""A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in: `labo translate` runs it.
+
+  labo export --ctranslate2 checkpoints/checkpoint_best.pt --data data/bin --calibration calibration.json --out fast
+  labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
+
+softmax(z/T) is the same model with weight and bias of the output projection divided by T; embeddings that share the
+projection's weight keep their own copy then. After the conversion both models score a few made-up sentences, and the
+folder appears under its name only if they agree; the largest difference is printed.
+
+The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
+pip install 'labo_fairseq[fast]'.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from ..errors import UserError
+from ..files import sha256
+
+RECORD = "labo.json"  # what `labo translate` has to know besides the model; in the same folder
+FORMAT, VERSION = "labo-ctranslate2", 1
+TOLERANCE = 1e-3  # nats per token; float32 rounding stays below 1e-4 on trained models
+_TASKS = ("translation", "calibrated_translation")
+_ACTIVATIONS = {
+    "relu": "RELU",
+    "gelu": "GELU",
+    "gelu_accurate": "GELUTanh",
+    "gelu_fast": "GELUTanh",
+}
+
+
+def add_arguments(parser):
+    """Flags of `labo export`."""
+    parser.add_argument("--ctranslate2", metavar="CKPT", required=True, help="checkpoint of fairseq to convert")
+    parser.add_argument("--data", metavar="DIR", required=True, help="fairseq's binaries: the dictionaries are read")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder to make; it must not exist yet")
+    parser.add_argument(
+        "--calibration", metavar="FILE", help="calibration.json of `labo calibrate`: its temperature is folded in"
+    )
+    parser.add_argument(
+        "--calibration-mismatch",
+        choices=["refuse", "warn"],
+        default="refuse",
+        help="what to do with a calibration of another checkpoint or dictionary",
+    )
+
+
+def run(args):
+    """Convert, compare, and print the folder's record; returns 0. Raises UserError on bad input."""
+    ctranslate2 = import_ctranslate2()
+    out = Path(args.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: exists already: name a new folder, or remove this one")
+    model, task = load_fairseq_model(args.ctranslate2, args.data)
+    temperature = 1.0
+    if args.calibration:
+        temperature = _folded_temperature(args, task.target_dictionary)
+    spec = transformer_spec(model, task, temperature)
+    with _folder_aside(out) as aside:
+        spec.validate()
+        spec.optimize()
+        spec.save(str(aside))
+        record = _record(args.ctranslate2, task, model, temperature)
+        (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        translator = ctranslate2.Translator(str(aside), compute_type="float32")
+        difference = largest_difference(translator, model, task, temperature)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{args.ctranslate2}: the converted model gives other scores (by {difference:.3g} nats): it has a part "
+                "that CTranslate2 does not compute: use fairseq-generate"
+            )
+    print(f"temperature\t{temperature:.6g}\nlargest_difference_nats\t{difference:.2g}\nfolder\t{out}")
+    return 0
+
+
+def import_ctranslate2():
+    """The library, or a UserError that says how to get it."""
+    try:
+        import ctranslate2
+    except ImportError:
+        raise UserError("ctranslate2: not installed: pip install 'labo_fairseq[fast]'") from None
+    return ctranslate2
+
+
+def load_fairseq_model(checkpoint, data):
+    """(model in evaluation mode, task) of one checkpoint, with the dictionaries in `data`.
+
+    Raises UserError where a file is missing, the dictionaries have another size than the model, or the checkpoint is
+    damaged or holds code (then from fairseq's loader, which the bridge keeps at weights_only=True).
+    """
+    from fairseq import checkpoint_utils
+
+    import labo_fairseq
+
+    labo_fairseq.register()
+    for path, what in ((checkpoint, "a checkpoint"), (data, "the folder that fairseq-preprocess wrote")):
+        if not os.path.exists(path):
+            raise UserError(f"{path}: no such file or folder: give {what}")
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], {"data": str(data)})
+    except FileNotFoundError as error:
+        raise UserError(f"{data}: {error}: give the folder of the model's dictionaries") from error
+    except ValueError as error:
+        # the bridge has a class of its own for what the user can mend
+        if not getattr(error, "labo_user_error", False):
+            raise
+        raise UserError(str(error)) from error
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        raise UserError(
+            f"{data}: its dictionaries have other sizes than the embeddings of {checkpoint}: give the folder that the "
+            "model was trained on"
+        ) from error
+    return models[0].eval().float().requires_grad_(False), task
+
+
+def transformer_spec(model, task, temperature=1.0):
+    """The ctranslate2.specs.TransformerSpec of a fairseq model whose logits are divided by `temperature`.
+
+    Raises UserError for architectures and options that CTranslate2 does not compute, naming them.
+    """
+    from ctranslate2.converters import fairseq as convert
+    from ctranslate2.specs import TransformerSpec, common_spec
+    from ctranslate2.specs.transformer_spec import TransformerDecoderSpec, TransformerEncoderSpec
+
+    _refuse_unsupported(model, task)
+    cfg = model.decoder.cfg
+    activation = common_spec.Activation[_ACTIVATIONS[cfg.activation_fn]]
+    sides = []
+    for part, settings, side_spec in (
+        (model.encoder, cfg.encoder, TransformerEncoderSpec),
+        (model.decoder, cfg.decoder, TransformerDecoderSpec),
+    ):
+        side = side_spec(
+            len(part.layers),
+            settings.attention_heads,
+            pre_norm=settings.normalize_before,
+            no_final_norm=part.layer_norm is None,
+            activation=activation,
+            layernorm_embedding=part.layernorm_embedding is not None,
+        )
+        sides.append(side)
+    spec = TransformerSpec(*sides)
+    convert.set_transformer_encoder(spec.encoder, model.encoder)
+    convert.set_transformer_decoder(spec.decoder, model.decoder)
+    if temperature != 1:
+        # new arrays: a tied embedding keeps its own. In float64 and rounded once.
+        projection = model.decoder.output_projection
+        spec.decoder.projection.weight = (projection.weight.double() / temperature).float().numpy()
+        if projection.bias is not None:
+            spec.decoder.projection.bias = (projection.bias.double() / temperature).float().numpy()
+    spec.register_source_vocabulary(list(task.source_dictionary.symbols))
+    spec.register_target_vocabulary(list(task.target_dictionary.symbols))
+    # as in fairseq: sources end in the end of sentence, and the decoder starts with it
+    spec.config.add_source_eos = True
+    spec.config.decoder_start_token = spec.config.eos_token
+    return spec
+
+
+def _refuse_unsupported(model, task):
+    from fairseq.models.transformer import (
+        TransformerDecoder,
+        TransformerDecoderBase,
+        TransformerEncoder,
+        TransformerEncoderBase,
+        TransformerModel,
+        TransformerModelBase,
+    )
+
+    name = type(task).__name__
+    if (task_name := getattr(task.cfg, "_name", None)) not in _TASKS:
+        raise UserError(f"task {task_name or name}: only {' and '.join(_TASKS)} can be exported: use fairseq-generate")
+    # exact types: subclasses override what the layers compute
+    known = (
+        (model, (TransformerModel, TransformerModelBase)),
+        (getattr(model, "encoder", None), (TransformerEncoder, TransformerEncoderBase)),
+        (getattr(model, "decoder", None), (TransformerDecoder, TransformerDecoderBase)),
+    )
+    for part, types in known:
+        if type(part) not in types:
+            raise UserError(
+                f"architecture {type(part).__name__}: only fairseq's plain `transformer` can be exported: "
+                "use fairseq-generate"
+            )
+    for option, present in _unsupported_options(model).items():
+        if present:
+            raise UserError(f"option {option}: CTranslate2 cannot compute it: use fairseq-generate")
+
+
+def _unsupported_options(model):
+    """Option of fairseq-train -> whether this model was built with it."""
+    decoder, cfg = model.decoder, model.decoder.cfg
+    layers = [*model.encoder.layers, *decoder.layers]
+    positions = (model.encoder.embed_positions, decoder.embed_positions)
+    return {
+        "--adaptive-softmax-cutoff": decoder.adaptive_softmax is not None,
+        "--no-token-positional-embeddings": any(table is None for table in positions),
+        "--no-cross-attention": cfg.no_cross_attention,
+        "--cross-self-attention": cfg.cross_self_attention,
+        f"--activation-fn {cfg.activation_fn}": cfg.activation_fn not in _ACTIVATIONS,
+        "--decoder-input-dim, --decoder-output-dim": bool(decoder.project_in_dim or decoder.project_out_dim),
+        "--base-layers": cfg.base_layers > 0,
+        "--scale-attn, --scale-heads, --scale-fc, --scale-resids": any(
+            getattr(layer, part, None) is not None
+            for layer in layers
+            for part in ("attn_ln", "c_attn", "ffn_layernorm", "w_resid")
+        ),
+    }
+
+
+def _folded_temperature(args, dictionary):
+    from ..calibration.file import dictionary_record, load
+    from ..functional.calibrators import Temperature
+
+    calibration = load(args.calibration)
+    members = calibration.members
+    if len(members) != 1:
+        raise UserError(
+            f"{args.calibration}: holds {len(members)} members: an exported model is one checkpoint: calibrate it alone"
+        )
+    calibrator = members[0].calibrator
+    if not isinstance(calibrator, Temperature):
+        raise UserError(
+            f"{args.calibration}: its calibrator is {type(calibrator).__name__.lower()}: only a scalar temperature "
+            "folds into the weights: fit one with `labo calibrate`, or decode with --task calibrated_translation"
+        )
+    foreign = []
+    if members[0].sha256 != sha256(args.ctranslate2):
+        foreign.append(f"another checkpoint ({members[0].checkpoint})")
+    if calibration.dictionary != dictionary_record(dictionary):
+        foreign.append("another dictionary")
+    if foreign:
+        message = f"{args.calibration}: fitted to {' and '.join(foreign)}"
+        if args.calibration_mismatch == "refuse":
+            raise UserError(f"{message}: fit it to this one, or say --calibration-mismatch warn")
+        print(f"warning: {message}", file=sys.stderr)
+    return calibrator.temperature
+
+
+def _record(checkpoint, task, model, temperature):
+    from .. import __version__
+    from ..calibration.file import dictionary_record
+
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "labo_fairseq": __version__,
+        "checkpoint": Path(checkpoint).name,
+        "sha256": sha256(checkpoint),
+        "temperature": temperature,
+        "source_lang": task.cfg.source_lang,
+        "target_lang": task.cfg.target_lang,
+        "source_dictionary": dictionary_record(task.source_dictionary),
+        "target_dictionary": dictionary_record(task.target_dictionary),
+        "max_source_positions": model.max_positions()[0],
+        "max_target_positions": model.max_decoder_positions(),
+    }
+
+
+@contextlib.contextmanager
+def _folder_aside(out):
+    """A folder beside `out` that takes its name after the block ended without an error."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+    try:
+        inner = aside / "model"  # mkdtemp's own folder is private, this one has the user's permissions
+        inner.mkdir()
+        yield inner
+        os.replace(inner, out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def largest_difference(translator, model, task, temperature, sentences=8, length=12):
+    """Largest |log p_fairseq(softmax(z/T)) − log p_CTranslate2| in nats over the tokens of made-up sentence pairs."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    source, target = task.source_dictionary, task.target_dictionary
+    differences = []
+    for _ in range(sentences):
+        words = [
+            torch.randint(side.nspecial, len(side), (length,), generator=generator).tolist()
+            for side in (source, target)
+        ]
+        expected = fairseq_token_scores(model, target.eos(), *words, temperature)
+        pair = [[side.symbols[i] for i in ids] for side, ids in zip((source, target), words, strict=True)]
+        got = torch.tensor(translator.score_batch([pair[0]], [pair[1]])[0].log_probs)
+        differences.append((got - expected).abs().max())
+    return torch.stack(differences).max().item()  # NaN stays NaN, unlike in max()
+
+
+def fairseq_token_scores(model, eos, source, target, temperature=1.0):
+    """log softmax(z/T) of each target token and of the end of sentence, by fairseq: (len(target) + 1,), nats.
+
+    source, target: lists of ids without the end of sentence.
+    """
+    import torch
+
+    with torch.no_grad():
+        logits, _ = model(
+            torch.tensor([[*source, eos]]), torch.tensor([len(source) + 1]), torch.tensor([[eos, *target]])
+        )
+    scores = torch.log_softmax(logits[0].float() / temperature, -1)
+    return scores[torch.arange(len(target) + 1), [*target, eos]]

@@ -1,0 +1,237 @@
+"""labo translate against fairseq-generate, on a small trained model, by the installed commands."""
+
+import json
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labo_fairseq.analysis.generate_log import parse_generate_log, read_generate_log
+from labo_fairseq.calibration.file import Calibration, Member, dictionary_record, save
+from labo_fairseq.cli import main
+from labo_fairseq.decoding import translate
+from labo_fairseq.decoding.translate import Sentence, batches
+from labo_fairseq.files import sha256
+from labo_fairseq.functional.calibrators import Temperature
+
+pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install labo_fairseq[fast]")
+
+TEMPERATURE = 1.7
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_bin, tmp_path_factory, run_cli):
+    """Of a Transformer that has learnt a part of the tiny corpus, so that its beams still differ."""
+    folder = tmp_path_factory.mktemp("trained")
+    dims = "--encoder-layers 1 --decoder-layers 2 --encoder-embed-dim 32 --decoder-embed-dim 32"
+    dims += " --encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64"
+    dims += " --encoder-attention-heads 2 --decoder-attention-heads 2"
+    settings = (
+        "--lr 0.01 --optimizer adam --max-tokens 400 --max-update 120 --dropout 0 --seed 3 --no-epoch-checkpoints"
+    )
+    line = ["--arch", "transformer", *dims.split(), *settings.split(), "--share-all-embeddings", "--cpu"]
+    done = run_cli("fairseq-train", tiny_bin, *line, "--save-dir", folder, "--disable-validation")
+    assert done.returncode == 0, done.stderr
+    return folder / "checkpoint_last.pt"
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, tiny_bin, tmp_path_factory, run_cli):
+    """Folders of the model at T = 1 and at TEMPERATURE."""
+    from fairseq.data import Dictionary
+
+    folder = tmp_path_factory.mktemp("exported")
+    record = dictionary_record(Dictionary.load(str(tiny_bin / "dict.en.txt")))
+    member = Member(checkpoint.name, sha256(checkpoint), Temperature(TEMPERATURE))
+    save(Calibration([member], record, {}), folder / "calibration.json")
+    for name, flags in (("plain", []), ("calibrated", ["--calibration", folder / "calibration.json"])):
+        line = ["--ctranslate2", checkpoint, "--data", tiny_bin, "--out", folder / name, *flags]
+        done = run_cli("labo", "export", *line)
+        assert done.returncode == 0, done.stderr
+    return {name: folder / name for name in ("plain", "calibrated")}
+
+
+def compared(ours, stock, least_equal):
+    """Same sentences; same texts in a share of at least `least_equal`, and for these the same scores within 1e-3."""
+    assert [(s.id, s.source, s.target) for s in ours] == [(s.id, s.source, s.target) for s in stock]
+    pairs = [pair for s, t in zip(ours, stock, strict=True) for pair in zip(s.hypotheses, t.hypotheses, strict=True)]
+    same = [(a, b) for a, b in pairs if (a.tokens, a.text) == (b.tokens, b.text)]
+    assert len(same) >= least_equal * len(pairs)
+    for a, b in same:
+        assert a.score == pytest.approx(b.score, abs=1e-3)
+        assert a.positional_scores == pytest.approx(b.positional_scores, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "model, flags, stock_flags",
+    [
+        ("plain", "", ""),
+        ("calibrated", "", f"--temperature {TEMPERATURE}"),
+        ("plain", "--beam 4 --nbest 3 --lenpen 0.6 --batch-size 7", ""),
+        ("plain", "--max-len-a 0.5 --max-len-b 0 --batch-size 1", ""),  # the limit cuts nearly all
+        ("plain", "--beam 1", ""),
+    ],
+)
+def test_equals_fairseq_generate(exported, checkpoint, tiny_bin, run_cli, model, flags, stock_flags):
+    common = ["--gen-subset", "train", "--tokenizer", "moses", *flags.split()]
+    ours = run_cli("labo", "translate", exported[model], "--data", tiny_bin, *common)
+    assert ours.returncode == 0, ours.stderr
+    line = ["--path", checkpoint, "--cpu", "--required-batch-size-multiple", 1, *common, *stock_flags.split()]
+    stock = run_cli("fairseq-generate", tiny_bin, "-s", "de", "-t", "en", *line)
+    assert stock.returncode == 0, stock.stderr
+    assert "Translated 60 sentences" in ours.stderr
+    compared(parse_generate_log(ours.stdout, "ours"), parse_generate_log(stock.stdout, "stock"), 0.95)
+
+
+def run_main(capsys, *arguments):
+    code = main(list(map(str, ["translate", *arguments])))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_text_gives_what_the_binaries_give(exported, tiny_bin, tiny_text, capsys):
+    code, from_text, _ = run_main(capsys, exported["plain"], "--input", tiny_text / "test.de")
+    assert code == 0
+    _, from_data, _ = run_main(capsys, exported["plain"], "--data", tiny_bin)
+    lines = [line for line in from_data.splitlines() if not line.startswith("T-")]
+    assert from_text.splitlines() == lines
+    assert [line[2:4] for line in lines if line.startswith("S-")][:3] == ["0\t", "1\t", "2\t"]
+
+
+def test_batching_changes_no_translation(exported, tiny_bin, capsys):
+    logs = []
+    for flags in (["--max-tokens", 30], ["--batch-size", 1], []):
+        code, out, _ = run_main(capsys, exported["calibrated"], "--data", tiny_bin, *flags)
+        assert code == 0
+        logs.append(parse_generate_log(out, "log"))
+    for log in logs[1:]:
+        compared(log, logs[0], 1.0)
+
+
+def test_unknown_words_are_translated_and_an_empty_line_stays_empty(exported, tmp_path, capsys):
+    (tmp_path / "in").write_text("\nd1 neverseen d2\n\n", encoding="utf-8")
+    code, out, _ = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
+    sentences = parse_generate_log(out, "out")
+    assert code == 0 and [s.source for s in sentences] == ["", "d1 neverseen d2", ""]
+    assert [len(s.hypotheses[0].tokens) > 0 for s in sentences] == [False, True, False]
+    for sentence in sentences:
+        assert len(sentence.hypotheses[0].positional_scores) == len(sentence.hypotheses[0].tokens) + 1
+
+
+def test_no_input_at_all(exported, tmp_path, capsys):
+    (tmp_path / "in").write_text("")
+    code, out, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
+    assert (code, out) == (0, "") and "Translated 0 sentences" in err
+
+
+def test_the_score_is_the_mean_of_the_tokens_scores(exported, tiny_bin, tmp_path, capsys):
+    _, out, _ = run_main(capsys, exported["plain"], "--data", tiny_bin)
+    (tmp_path / "log").write_text(out, encoding="utf-8")
+    for sentence in read_generate_log(tmp_path / "log"):
+        best = sentence.hypotheses[0]
+        assert best.score == pytest.approx(sum(best.positional_scores) / len(best.positional_scores), abs=1e-4)
+
+
+def test_labo_score_reads_it(exported, tiny_bin, tmp_path, capsys):
+    _, out, _ = run_main(capsys, exported["plain"], "--data", tiny_bin)
+    (tmp_path / "log").write_text(out, encoding="utf-8")
+    assert main(["score", "--tokenized", "--system", f"fast={tmp_path / 'log'}"]) == 0
+    assert capsys.readouterr().out.startswith("system\tBLEU")
+
+
+# --- lines ---
+
+subwords = st.lists(st.text("ab▁@", min_size=1, max_size=4), max_size=6)
+
+
+@given(subwords, st.sampled_from([None, "@@ ", "subword_nmt", "sentencepiece"]))
+def test_joining_is_that_of_fairseq(tokens, symbol):
+    from types import SimpleNamespace
+
+    from fairseq.data.data_utils import post_process
+
+    display = translate._Display(SimpleNamespace(remove_bpe=symbol, tokenizer=None), "en")
+    assert display._joined(tokens) == post_process(" ".join(tokens), symbol)
+
+
+@given(st.lists(st.integers(0, 30)), st.integers(1, 80), st.none() | st.integers(1, 5))
+def test_batches_hold_every_sentence_once_within_the_limits(lengths, max_tokens, batch_size):
+    sentences = [Sentence(i, ["w"] * length) for i, length in enumerate(lengths)]
+    made = list(batches(sentences, max_tokens, batch_size))
+    assert sorted(s.id for batch in made for s in batch) == list(range(len(lengths)))
+    for batch in made:
+        width = max(len(s.source) for s in batch) + 1
+        assert len(batch) == 1 or width * len(batch) <= max_tokens
+        assert len(batch) <= (batch_size or len(batch))
+
+
+# --- bad input ---
+
+
+def test_a_sentence_beyond_the_positions_is_named(exported, tmp_path, capsys):
+    (tmp_path / "in").write_text("d1\n" + "d1 " * 1024 + "\n", encoding="utf-8")
+    code, _, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
+    assert code == 2 and "sentence 1: 1025 subwords" in err
+
+
+def test_bytes_that_are_not_text(exported, tmp_path, capsys):
+    (tmp_path / "in").write_bytes(b"d1\n\xff\xfe\n")
+    code, _, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
+    assert code == 2 and "in:2: not UTF-8" in err
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--beam", 0], "--beam: 0"),
+        (["--beam", 2, "--nbest", 3], "--nbest: 3"),
+        (["--max-tokens", 0], "--max-tokens: 0"),
+        (["--batch-size", 0], "--batch-size: 0"),
+        (["--lenpen", "nan"], "--lenpen"),
+        (["--max-len-a", "-1"], "--max-len-a"),
+        (["--threads", -1], "--threads: -1"),
+        (["--input", "no-such-file"], "no-such-file"),
+        (["--data", "no-such-folder"], "no-such-folder"),
+    ],
+)
+def test_bad_flags(exported, flags, message, capsys):
+    code, _, err = run_main(capsys, exported["plain"], *flags)
+    assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_other_data_and_splits(exported, tiny_bin, tmp_path, capsys):
+    code, _, err = run_main(capsys, exported["plain"], "--data", tiny_bin, "--gen-subset", "dev")
+    assert code == 2 and "no split 'dev'" in err
+    for language in ("de", "en"):
+        (tmp_path / f"dict.{language}.txt").write_text("d1 1\n")
+    code, _, err = run_main(capsys, exported["plain"], "--data", tmp_path)
+    assert code == 2 and "not the dictionary of the exported model" in err
+
+
+def test_damaged_models(exported, tmp_path, capsys):
+    code, _, err = run_main(capsys, tmp_path)
+    assert code == 2 and "labo.json" in err
+    broken = shutil.copytree(exported["plain"], tmp_path / "broken")
+    (broken / "model.bin").write_bytes((broken / "model.bin").read_bytes()[:1000])
+    code, _, err = run_main(capsys, broken)
+    assert code == 2 and "cannot load it" in err
+    (broken / "labo.json").write_text(json.dumps({"format": "other"}))
+    code, _, err = run_main(capsys, broken)
+    assert code == 2 and "not a record" in err
+
+
+# --- labo benchmark decode ---
+
+
+def test_the_benchmark_times_both(checkpoint, exported, tiny_bin, capsys):
+    line = ["--path", checkpoint, "--engine", exported["plain"], "--data", tiny_bin, "--repetitions", 1, "--threads", 1]
+    assert main(list(map(str, ["benchmark", "decode", *line, "--json"]))) == 0
+    stock, fast = json.loads(capsys.readouterr().out)["rows"]
+    assert stock["candidate"] == "fairseq" and fast["candidate"].startswith("ctranslate2")
+    assert stock["ratio"] == 1 and fast["ratio"] == pytest.approx(fast["median_s"] / stock["median_s"])
+
+
+def test_the_benchmark_needs_a_checkpoint(capsys):
+    assert main(["benchmark", "decode"]) == 2
+    assert "--data: missing" in capsys.readouterr().err
