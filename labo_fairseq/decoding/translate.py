@@ -8,7 +8,8 @@ binaries, whose targets give the T- lines. Output: S- source, T- target where th
 detokenized, P- scores per token with the end of the sentence. Scores are base-2 logarithms under the exported model,
 so with its temperature; that of H- and D- is their sum divided by (tokens + 1) ** lenpen.
 
-The search is fairseq's: beam, candidates, stopping rule and length normalization are the same, up to ties in float32.
+The search is fairseq's in beam, candidates, stopping rule and length normalization; docs/fast_engine.md says where it
+differs: at near-ties, in hypotheses that the length limit cuts, and in empty sentences, which stay empty.
 """
 
 import itertools
@@ -81,14 +82,13 @@ def add_arguments(parser):
         help=f"join subwords in S-, T-, H- and D- lines; without a value those marked {_BPE_MARK.strip()}",
     )
     parser.add_argument("--tokenizer", choices=["moses"], help="detokenize S-, T- and D- lines")
-    parser.add_argument("--compute-type", choices=["float32", "int8"], default="float32", help="int8: inexact scores")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
 
 
 def run(args):
     """Translate and print; returns 0. Raises UserError on bad input."""
     search = _search(args)
-    model = Model(args.model, args.compute_type, args.threads)
+    model = Model(args.model, args.threads)
     show = _Display(args, model.record["target_lang"])
     sentences = _Binaries(args, model.record) if args.data else _from_text(args.input)
     total = len(sentences) if args.data else None
@@ -108,19 +108,19 @@ def run(args):
 
 
 class Model:
-    """An exported model on the CPU.
+    """An exported model on the CPU, in float32.
 
     folder: made by `labo export`. threads: 0 for as many as there are cores. Raises UserError where it cannot be used.
     """
 
-    def __init__(self, folder, compute_type="float32", threads=0):
+    def __init__(self, folder, threads=0):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
         threads = threads or os.cpu_count() or 1
         try:
             # a few sentences to each thread: several threads on one small matrix would wait for each other
             self._translator = ctranslate2.Translator(
-                str(folder), compute_type=compute_type, inter_threads=threads, intra_threads=1
+                str(folder), compute_type="float32", inter_threads=threads, intra_threads=1
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: CTranslate2 cannot load it ({error}): export it again") from error
