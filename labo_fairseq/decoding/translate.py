@@ -8,12 +8,14 @@ binaries, whose targets give the T- lines. Output: S- source, T- target where th
 detokenized, P- scores per token with the end of the sentence. Scores are base-2 logarithms under the exported model,
 so with its temperature; that of H- and D- is their sum divided by (tokens + 1) ** lenpen.
 
-The search is fairseq's: beam, candidates, stopping rule and length normalization are the same, up to ties in float32.
+The search is fairseq's in beam, candidates, stopping rule and length normalization; docs/fast_engine.md says where it
+differs: at near-ties, in hypotheses that the length limit cuts, and in empty sentences, which stay empty.
 """
 
 import itertools
 import json
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from .export import FORMAT, RECORD, VERSION, import_ctranslate2
 
 EOS, PAD, BOS, UNK = "</s>", "<pad>", "<s>", "<unk>"
 _WINDOW = 10_000  # sentences that are sorted by length and held in memory at a time
+_AT_ONCE = 32  # of a batch, for each thread; the scores of more, tokens × types, leave the CPU's cache
 _BPE_MARK = "@@ "
 
 
@@ -79,15 +82,13 @@ def add_arguments(parser):
         help=f"join subwords in S-, T-, H- and D- lines; without a value those marked {_BPE_MARK.strip()}",
     )
     parser.add_argument("--tokenizer", choices=["moses"], help="detokenize S-, T- and D- lines")
-    parser.add_argument("--compute-type", choices=["float32", "int8"], default="float32", help="int8: inexact scores")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves CTranslate2's choice")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
 
 
 def run(args):
     """Translate and print; returns 0. Raises UserError on bad input."""
     search = _search(args)
-    model = Model(args.model, args.device, args.compute_type, args.threads)
+    model = Model(args.model, args.threads)
     show = _Display(args, model.record["target_lang"])
     sentences = _Binaries(args, model.record) if args.data else _from_text(args.input)
     total = len(sentences) if args.data else None
@@ -107,19 +108,19 @@ def run(args):
 
 
 class Model:
-    """An exported model.
+    """An exported model on the CPU, in float32.
 
-    folder: made by `labo export`. threads: 0 leaves CTranslate2's choice. Raises UserError where it cannot be used.
+    folder: made by `labo export`. threads: 0 for as many as there are cores. Raises UserError where it cannot be used.
     """
 
-    def __init__(self, folder, device="cpu", compute_type="float32", threads=0):
+    def __init__(self, folder, threads=0):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
-        if device == "cuda" and not ctranslate2.get_cuda_device_count():
-            raise UserError("--device cuda: CTranslate2 sees no CUDA device: use --device cpu")
+        threads = threads or os.cpu_count() or 1
         try:
+            # a few sentences to each thread: several threads on one small matrix would wait for each other
             self._translator = ctranslate2.Translator(
-                str(folder), device=device, compute_type=compute_type, intra_threads=threads
+                str(folder), compute_type="float32", inter_threads=threads, intra_threads=1
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: CTranslate2 cannot load it ({error}): export it again") from error
@@ -144,6 +145,7 @@ class Model:
             max_decoding_length=max(limit, 1),
             suppress_sequences=[[PAD]],
             max_input_length=0,
+            max_batch_size=_AT_ONCE,
         )
         chosen = [self._worth_scoring(result.hypotheses, limit, search.nbest) for result in results]
         return self._scored(sources, chosen, search)
@@ -158,7 +160,8 @@ class Model:
     def _scored(self, sources, chosen, search):
         """Exact scores by one teacher-forced pass: those of the search leave out types that it masks (end, padding)."""
         pairs = [(source, tokens) for source, group in zip(sources, chosen, strict=True) for tokens in group]
-        results = iter(self._translator.score_batch(*map(list, zip(*pairs, strict=True)), max_input_length=0))
+        sources, targets = map(list, zip(*pairs, strict=True))
+        results = iter(self._translator.score_batch(sources, targets, max_batch_size=_AT_ONCE, max_input_length=0))
         scored = []
         for group in chosen:
             translations = []

@@ -101,7 +101,7 @@ def test_text_gives_what_the_binaries_give(exported, tiny_bin, tiny_text, capsys
 
 def test_batching_changes_no_translation(exported, tiny_bin, capsys):
     logs = []
-    for flags in (["--max-tokens", 30], ["--batch-size", 1], []):
+    for flags in (["--max-tokens", 30], ["--batch-size", 1, "--threads", 2], []):
         code, out, _ = run_main(capsys, exported["calibrated"], "--data", tiny_bin, *flags)
         assert code == 0
         logs.append(parse_generate_log(out, "log"))
