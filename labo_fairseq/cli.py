@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "compare": ("labo_fairseq.analysis.compare", "what two systems do differently: n-grams, sentences, lengths"),
     "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
+    "average": ("labo_fairseq.average", "average the parameters of checkpoints, without running code in them"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
 }
 
