@@ -3,10 +3,10 @@
   labo average --inputs run/checkpoints --num-epoch-checkpoints 10 --output run/checkpoint_average.pt
   labo average --inputs checkpoint8.pt checkpoint9.pt checkpoint10.pt --output average.pt
 
-The numbers are those of fairseq's script: float16 is summed as float32, whole numbers are divided with floor, everything
-but the parameters comes from the first checkpoint, which is the newest of --num-*-checkpoints. Three things differ:
-files are loaded without running code in them (torch.load with weights_only=True), bfloat16 is summed as float32 too, and
-parameters that share memory, such as tied embeddings, still do in the output.
+The numbers are those of fairseq's script: float16 is summed as float32, whole numbers are divided with floor,
+everything but the parameters comes from the first checkpoint, which is the newest of --num-*-checkpoints. Three things
+differ: files are loaded without running code in them (torch.load with weights_only=True), bfloat16 is summed as float32
+too, and parameters that share memory, such as tied embeddings, still do in the output.
 """
 
 import re
@@ -76,11 +76,9 @@ def average_checkpoints(paths):
 
 
 def last_checkpoints(folder, kind, number, upper_bound=None):
-    """Paths of the last `number` checkpoints by "epoch" or "update", newest first. Raises UserError if there are fewer."""
+    """Paths of the last `number` checkpoints by "epoch" or "update", newest first. Raises UserError if too few."""
     if not Path(folder).is_dir():
-        raise UserError(
-            f"--inputs: {folder}: no such folder: with --num-{kind}-checkpoints give the folder of a training"
-        )
+        raise UserError(f"--inputs: {folder}: no such folder: --num-{kind}-checkpoints needs that of a training")
     found = [(int(match[1]), path) for path in Path(folder).iterdir() if (match := NAMES[kind].fullmatch(path.name))]
     found = sorted((n, path) for n, path in found if upper_bound is None or n <= upper_bound)
     if len(found) < number:

@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, and of whole training steps"),
     "average": ("labo_fairseq.average", "average the parameters of checkpoints, without running code in them"),
+    "experiment": ("labo_fairseq.experiment.cli", "a table of methods × seeds × directions from one file, resumable"),
     "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
 }
 

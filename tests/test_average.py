@@ -27,7 +27,7 @@ def checkpoint(path, seed, dtype=torch.float32, **more):
 
 
 def as_fairseq_does(paths):
-    """scripts/average_checkpoints.py: float16 as float32, the others in their own type, integers with floor division."""
+    """scripts/average_checkpoints.py: float16 as float32, others in their own type, integers with floor division."""
     total = {}
     for path in paths:
         for name, tensor in torch.load(path, weights_only=False)["model"].items():
