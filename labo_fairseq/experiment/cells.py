@@ -7,7 +7,7 @@ paste), commands.json (the same as lists), versions.json, terminal.log and one l
 
 import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
@@ -97,15 +97,18 @@ class Cell:
         command += ["--lenpen", str(lenpen), "--max-tokens", str(decode.max_tokens), *decode.flags]
         return command + ["--cpu"] * cpu
 
-    def splits(self, subset, lowercase):
+    def decode_record(self):
+        """The settings of decoding as JSON reads them."""
+        return json.loads(json.dumps(asdict(self.experiment.decode)))
+
+    def splits(self, subset, size, lowercase):
         """labo splits of the chosen translations of a subset."""
         source, target = self.direction
         command = ["labo", "splits", "--json", "--dict", f"{self.data}/bin/dict.{source}.txt"]
         command += ["--source", f"{self.data}/bpe/{subset}.{source}"]
         command += ["--reference", f"{self.data}/raw/{subset}.{target}"]
         command += ["--system", f"{slug(self.method.name)}={self.name}/generate-{subset}.txt"]
-        size = self.experiment.decode.size
-        return command + (["--size", str(size)] if size else []) + ["--lowercase"] * lowercase
+        return command + ([] if size == "equal" else ["--size", str(size)]) + ["--lowercase"] * lowercase
 
 
 def prepare(experiment, direction, raw_dir=None):
@@ -144,21 +147,27 @@ class Foreign(UserError):
     """A folder that another experiment began."""
 
 
-def claim(folder, command):
-    """Keep a training's command in its folder. Raises Foreign where another one began the folder."""
-    check_owner(folder, command)
-    path = Path(folder, "command.json")
-    if not path.exists():
-        write_json(path, command)
+def claim(folder, cell, cpu):
+    """Keep what a cell is in its folder. Raises Foreign where another one began the folder."""
+    check_owner(folder, cell)
+    for name, content in (("command.json", cell.train(cpu)), ("decode.json", cell.decode_record())):
+        if not Path(folder, name).exists():
+            write_json(Path(folder, name), content)
 
 
-def check_owner(folder, command):
-    """Raises Foreign where another training began the folder."""
-    path = Path(folder, "command.json")
+def check_owner(folder, cell):
+    """Raises Foreign where another training, or the same one with another decoding, began the folder."""
+    path, command = Path(folder, "command.json"), cell.train(cpu=True)
     if path.exists() and _settings(read_json(path)) != _settings(command):
         raise Foreign(f"{path}: belongs to another experiment: move the folder away or choose another --out")
     if not path.exists() and Path(folder, "checkpoints").exists():
         raise Foreign(f"{folder}/checkpoints: of an unknown experiment: move it away or choose another --out")
+    path = Path(folder, "decode.json")
+    if path.exists() and read_json(path) != cell.decode_record():
+        raise Foreign(
+            f"{path}: this cell was decoded with other settings: choose another --out, or remove this file and the "
+            "cell's status.json, checkpoint_average.pt, calibration, valid, generate-*, sweep and splits-*"
+        )
 
 
 def read_json(path):

@@ -58,7 +58,7 @@ def run(args):
         raise UserError(
             f"--out: {error.filename or out}: {error.strerror or error}: make room, or choose another"
         ) from None
-    print("\n\n".join(one.as_tsv() for one in tables[:1] + tables[1:]))
+    print("\n\n".join(one.as_tsv() for one in tables))
     print(f"tables and report: {out}", file=sys.stderr)
     return int(any(status["state"] != "done" for _, status in found))
 
@@ -106,8 +106,8 @@ def _print_commands(experiment, cpu, raw_dir):
         print(cells.shown(cell.generate("test", kind, lenpen, cpu), f"{cell.name}/generate-test.txt"))
         if decode.sweep:
             print(cells.shown(cell.sweep(cpu)))
-        for subset in decode.splits:
-            print(cells.shown(cell.splits(subset, False), f"{cell.name}/splits-{subset}.json"))
+        for subset, size in decode.splits:
+            print(cells.shown(cell.splits(subset, size, False), f"{cell.name}/splits-{subset}.json"))
     for method in experiment.methods:
         if method.grid and len(experiment.seeds) > 1:
             seeds = ", ".join(map(str, experiment.seeds[1:]))

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import os
 import queue
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -45,7 +46,7 @@ def state(cell, out):
     """The status of one cell: its status.json, or why there is none."""
     folder = Path(out, cell.name)
     try:
-        cells.check_owner(folder, cell.train(cpu=True))
+        cells.check_owner(folder, cell)
     except UserError as error:
         return {"state": "failed", "message": str(error)}
     status = cells.read_json(folder / "status.json") or {"state": "waiting"}
@@ -143,13 +144,7 @@ def _grids(experiment):
 
 def _tell(cell, status):
     shown = status["message"] if "message" in status else f"BLEU {status['bleu']['value']:.2f}"
-    tqdm.write(f"{cell.name}: {status['state']}: {shown}", file=_stderr())
-
-
-def _stderr():
-    import sys
-
-    return sys.stderr
+    tqdm.write(f"{cell.name}: {status['state']}: {shown}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ RESERVED = (
 )  # fmt: skip
 TOP = ("name", "description", "baseline", "corpus", "train", "methods", "seeds", "decode", "profiles")
 CORPUS = ("name", "prepared", "directions", "prepare")
-DECODE = ("beam", "lenpen", "average", "calibrate", "objective", "splits", "size", "sweep", "max-tokens", "flags")
+DECODE = ("beam", "lenpen", "average", "calibrate", "objective", "splits", "sweep", "max-tokens", "flags")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,7 @@ class Decode:
     average: int = 0  #: last checkpoints to average; 0: the best one on validation data
     calibrate: tuple = ("none",)
     objective: str = "nll"
-    splits: tuple = ()  #: subsets for which `labo splits` runs
-    size: int | None = None  #: sentences of each split
+    splits: tuple = ()  #: of (subset, sentences of each split, or "equal" for three equal parts)
     sweep: bool = False
     max_tokens: int = 8192
     flags: tuple = ()  #: further arguments of fairseq-generate
@@ -305,7 +304,6 @@ def _decode(check, value):
 
     one("beam", _whole(1), "a whole number, 1 or more")
     one("average", _whole(0), "the number of checkpoints, 0 for none")
-    one("size", _whole(1), "a whole number, 1 or more")
     one("max-tokens", _whole(1), "a whole number, 1 or more")
     one("sweep", lambda v: isinstance(v, bool), "true or false")
     one("objective", lambda v: v in ("nll", "ece"), "nll or ece")
@@ -313,11 +311,15 @@ def _decode(check, value):
     several = {
         "lenpen": (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number"),
         "calibrate": (lambda v: v in CALIBRATORS, f"one of {', '.join(CALIBRATORS)}"),
-        "splits": (lambda v: v in SUBSETS, "valid or test"),
     }
     for key, (good, wanted) in several.items():
         if key in decode:
             known[key] = check.several(decode[key], f"decode.{key}", good, wanted)
+    for subset, size in check.mapping(decode.get("splits", {}), "decode.splits").items():
+        check.keys({subset: size}, SUBSETS, "decode.splits.")
+        if size != "equal" and not _whole(1)(size):
+            check.fail(f"decode.splits.{subset}", f"{size!r}: must be `equal` or the number of sentences of a split")
+        known["splits"] = (*known.get("splits", ()), (subset, size))
     if "flags" in decode:
         reserved = (*RESERVED, "beam", "lenpen", "path", "gen-subset", "calibration", "max-tokens")
         known["flags"] = tuple(arguments(_flags(check, decode["flags"], "decode.flags", reserved)))

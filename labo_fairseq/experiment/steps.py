@@ -61,7 +61,7 @@ class Runner:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             before = cells.read_json(folder / "status.json") or {}
-            cells.claim(folder, cell.train(self.cpu))
+            cells.claim(folder, cell, self.cpu)
             if before.get("state") == "diverged":  # it would again
                 return before
             if before.get("state") == "done" and (folder / "generate-test.txt").exists():
@@ -129,7 +129,6 @@ class _Steps:
     def __init__(self, runner, cell, folder, gpu, status, report):
         self.runner, self.cell, self.folder = runner, cell, folder
         self.gpu, self.status, self.report = gpu, status, report
-        self.done = []  # [(command, output or None)]
 
     def run(self):
         decode = self.cell.experiment.decode
@@ -146,8 +145,8 @@ class _Steps:
         self._generate("test", kind, lenpen, "generate-test.txt")
         if decode.sweep:
             self._step("sweep", self.cell.sweep(self.runner.cpu), self.folder / "sweep" / "temperatures.tsv")
-        for subset in decode.splits:
-            command = self.cell.splits(subset, self._corpus().lowercase)
+        for subset, size in decode.splits:
+            command = self.cell.splits(subset, size, self._corpus().lowercase)
             self._step("splits", command, self.folder / f"splits-{subset}.json", captured=True)
         self._score()
 
@@ -168,7 +167,6 @@ class _Steps:
         self._record(name, command, output)
         if not made.exists():
             self.runner._call(command, self.folder / f"{name}.log", made if captured else None, self.gpu)
-        self.done.append(output)
 
     def _record(self, name, command, output=None):
         """Keep the commands so far, and say what is running."""

@@ -28,10 +28,10 @@ def write_tables(experiment, found, out, report=True):
         folder = out / "-".join(direction)
         folder.mkdir(parents=True, exist_ok=True)
         made = [_scores(experiment, direction, groups, out)]
-        made += [_splits(experiment, direction, subset, groups, out) for subset in experiment.decode.splits]
+        made += [_splits(experiment, direction, subset, groups, out) for subset, _ in experiment.decode.splits]
         made.append(_runs(pairs, out))
         for table, name in zip(
-            made, ["table", *(f"splits-{s}" for s in experiment.decode.splits), "runs"], strict=True
+            made, ["table", *(f"splits-{s}" for s, _ in experiment.decode.splits), "runs"], strict=True
         ):
             _write(folder / name, table)
         _sensitivity(experiment, groups, folder)
