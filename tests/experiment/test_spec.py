@@ -4,8 +4,8 @@ import copy
 from pathlib import Path
 
 import pytest
-
 from labo_fairseq.data_prep.cli import CORPORA
+
 from labo_fairseq.errors import UserError
 from labo_fairseq.experiment import cells, spec
 
