@@ -44,7 +44,7 @@ def train(args):
     _record(folder / "command.json", args.command)
     with write_aside(folder / "data") as stream:
         stream.write(args.data + "\n")
-    if _has_finished(folder / "train.log"):
+    if has_finished(folder / "train.log"):
         print(f"{folder}: trained already", file=sys.stderr)
         return
     _supervise(args.command, folder / "terminal.log")
@@ -109,7 +109,8 @@ def _record(path, command):
         json.dump(command, stream, indent=0)
 
 
-def _has_finished(log):
+def has_finished(log):
+    """Whether a log of fairseq-train ends as that of a finished training."""
     if not log.exists():
         return False
     with open(log, "rb") as stream:
@@ -119,27 +120,40 @@ def _has_finished(log):
 
 def _supervise(command, log):
     """Run fairseq-train with its output in a file; on standard error one line for each of its progress reports."""
+
+    def report(_process, kind, values):
+        if kind in ("train_inner", "valid"):
+            print(_progress(kind, values), file=sys.stderr, flush=True)
+
+    # close_fds=False: the child holds the quickstart's lock as long as it trains, whatever becomes of this process
+    _check_result(follow(command, log, report, close_fds=False), command, log)
+
+
+def follow(command, log, report, **options):
+    """Run a command with its output in a file; returns the exit code.
+
+    report(process, kind, values) is called for each progress report of fairseq-train (train_log.parse_line).
+    """
     from .analysis.train_log import parse_line
 
     with (
         open(log, "a", encoding="utf-8") as stream,
-        # close_fds=False: the child holds the quickstart's lock as long as it trains, whatever becomes of this process
         subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            close_fds=False,
             encoding="utf-8",
             errors="replace",
+            **options,
         ) as process,
     ):
         for line in process.stdout:
             stream.write(line)
             stream.flush()
-            kind, values = parse_line(line) or (None, None)
-            if kind in ("train_inner", "valid"):
-                print(_progress(kind, values), file=sys.stderr, flush=True)
-    _check_result(process.returncode, command, log)
+            found = parse_line(line)
+            if found:
+                report(process, *found)
+    return process.returncode
 
 
 def _progress(kind, values):

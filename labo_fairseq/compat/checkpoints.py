@@ -111,3 +111,17 @@ def _is_cut_archive(path):
         return False
     with open(path, "rb") as stream:
         return stream.read(4) == b"PK\x03\x04"
+
+
+def load_safely(path):
+    """A checkpoint's content, on the CPU, of allowed types alone. Raises UserError where it cannot be loaded."""
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(checkpoint_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: give the path of a checkpoint") from None
+    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
+        reason = _refusal(error, path) or f"{error}: this file is no checkpoint that can be read"
+        raise UserError(f"{path}: {' '.join(reason.split())}") from None

@@ -1,0 +1,1 @@
+"""`labo experiment`: methods × seeds × directions from one file, each cell a resumable folder."""

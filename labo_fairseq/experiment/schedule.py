@@ -1,0 +1,175 @@
+"""All cells of an experiment: several at a time, on their devices, with the grids resolved on the way."""
+
+import concurrent.futures
+import contextlib
+import os
+import queue
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from . import cells
+from .steps import Runner, StepError
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total} cells [{elapsed}, {remaining} left]"
+
+
+def run(experiment, out, gpus=(), jobs=1, raw_dir=None):
+    """Run all cells; returns {Cell name: (Cell, status)}. Raises UserError where the folder is in use."""
+    out = Path(out)
+    with _lock(out) as lock:
+        work = _Work(experiment, Runner(out, not gpus, lock), gpus, jobs)
+        try:
+            work.run(raw_dir)
+        except KeyboardInterrupt:
+            work.runner.stop()
+            raise
+        return work.found
+
+
+def states(experiment, out):
+    """[(Cell, status)] of all cells that are known so far, from their folders; nothing is started."""
+    out, found = Path(out), {}
+    for cell in cells.first_cells(experiment):
+        found[cell.name] = (cell, state(cell, out))
+    for direction, method in _grids(experiment):
+        point = chosen_point(found.values(), direction, method)
+        if point is not None:
+            later = cells.later_cells(experiment, direction, method, point)
+            found.update({cell.name: (cell, state(cell, out)) for cell in later})
+    return list(found.values())
+
+
+def state(cell, out):
+    """The status of one cell: its status.json, or why there is none."""
+    folder = Path(out, cell.name)
+    try:
+        cells.check_owner(folder, cell)
+    except UserError as error:
+        return {"state": "failed", "message": str(error)}
+    status = cells.read_json(folder / "status.json") or {"state": "waiting"}
+    if status["state"] == "running" and not _is_locked(Path(out)):
+        status = {**status, "state": "interrupted", "message": "run the experiment again, it goes on here"}
+    return status
+
+
+def chosen_point(found, direction, method):
+    """The grid's point with the highest BLEU on validation data; None while a candidate is still to come.
+
+    found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have.
+    """
+    candidates = [(c, s) for c, s in found if c.direction == direction and c.method == method]
+    first = [(c, s) for c, s in candidates if c.seed == c.experiment.seeds[0]]
+    if len(first) < len(method.candidates()) or any(s["state"] in ("waiting", "running") for _, s in first):
+        return None
+    done = [(c, s) for c, s in first if s["state"] == "done"]
+    return max(done, key=lambda pair: pair[1]["valid"]["bleu"])[0].grid if done else None
+
+
+class _Work:
+    def __init__(self, experiment, runner, gpus, jobs):
+        self.experiment, self.runner, self.jobs = experiment, runner, jobs
+        self.found, self.fractions = {}, {}
+        self.devices = queue.SimpleQueue()
+        for i in range(jobs):
+            self.devices.put(gpus[i % len(gpus)] if gpus else None)
+
+    def run(self, raw_dir):
+        """Prepare the directions, then run what can start; a grid's other seeds follow its choice."""
+        failed = self._prepare(raw_dir)
+        todo = cells.first_cells(self.experiment)
+        waiting = [(d, m) for d, m in _grids(self.experiment) if d not in failed]
+        total = len(todo) + sum(len(self.experiment.seeds) - 1 for _ in _grids(self.experiment))
+        ready = [cell for cell in todo if cell.direction not in failed]
+        for cell in todo:
+            if cell.direction in failed:
+                self.found[cell.name] = (cell, {"state": "failed", "message": failed[cell.direction]})
+        with (
+            tqdm(total=total, desc=self.experiment.name, bar_format=BAR, disable=None) as bar,
+            concurrent.futures.ThreadPoolExecutor(self.jobs) as pool,
+        ):
+            self.bar = bar
+            try:
+                self._drain(pool, ready, waiting)
+            except BaseException:
+                self.runner.stop()
+                raise
+
+    def _drain(self, pool, ready, waiting):
+        futures = {pool.submit(self._one, cell) for cell in ready}
+        while futures:
+            done, futures = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                cell, status = future.result()
+                self.found[cell.name] = (cell, status)
+                _tell(cell, status)
+            for direction, method in list(waiting):
+                point = chosen_point(self.found.values(), direction, method)
+                if point is not None:
+                    waiting.remove((direction, method))
+                    later = cells.later_cells(self.experiment, direction, method, point)
+                    futures |= {pool.submit(self._one, cell) for cell in later}
+
+    def _prepare(self, raw_dir):
+        failed = {}
+        for direction in self.experiment.directions:
+            try:
+                self.runner.prepare(self.experiment, direction, raw_dir)
+            except (StepError, OSError) as error:
+                failed[direction] = f"not prepared: {error}"
+        return failed
+
+    def _one(self, cell):
+        gpu = self.devices.get()
+        try:
+            status = self.runner.run(cell, gpu, lambda fraction: self._advance(cell, fraction))
+        finally:
+            self.devices.put(gpu)
+        self._advance(cell, 1)
+        return cell, status
+
+    def _advance(self, cell, fraction):
+        # training is nearly all of a cell; the rest is kept back until the cell has ended
+        before = self.fractions.get(cell.name, 0)
+        self.fractions[cell.name] = now = max(before, fraction if fraction == 1 else 0.95 * fraction)
+        self.bar.update(now - before)
+
+
+def _grids(experiment):
+    """[(direction, method)] of the methods with a grid."""
+    return [(d, m) for d in experiment.directions for m in experiment.methods if m.grid]
+
+
+def _tell(cell, status):
+    shown = status["message"] if "message" in status else f"BLEU {status['bleu']['value']:.2f}"
+    tqdm.write(f"{cell.name}: {status['state']}: {shown}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _lock(out):
+    """The descriptor of the folder's lock, which running steps inherit: it is free only when the last one has ended."""
+    import fcntl
+
+    out.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"--out: {out}: another run, or a training that a killed one left behind, works here: "
+                "wait until it has ended, or stop it"
+            ) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(out):
+    try:
+        with _lock(out):
+            return False
+    except UserError:
+        return True

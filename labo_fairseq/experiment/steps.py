@@ -1,0 +1,275 @@
+"""Carrying out the steps of one cell. Each step leaves a file that shows it is done, so that any can go on."""
+
+import contextlib
+import math
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from .. import recipe
+from ..analysis import bleu, systems
+from ..analysis.run_folder import corpus_at, read_run
+from ..analysis.table import versions
+from ..errors import UserError
+from ..files import write_aside
+from . import cells
+
+STOPPED = "stopped"
+
+
+class StepError(Exception):
+    """A step that failed: `state` is failed, diverged or stopped; the message is one line."""
+
+    def __init__(self, state, message):
+        super().__init__(message)
+        self.state = state
+
+
+class Runner:
+    """Runs the cells of one experiment in its folder `out`. Safe to use from several threads."""
+
+    def __init__(self, out, cpu, lock=None):
+        self.out = Path(out)
+        self.cpu = cpu
+        self._lock = lock
+        self._stopping = threading.Event()
+        self._processes = set()
+
+    def stop(self):
+        """End all processes; running cells become `stopped`."""
+        self._stopping.set()
+        for process in list(self._processes):
+            with contextlib.suppress(OSError):
+                process.terminate()
+
+    def prepare(self, experiment, direction, raw_dir):
+        """Prepare the corpus of a direction. Raises StepError."""
+        command = cells.prepare(experiment, direction, raw_dir)
+        if command:
+            (self.out / "data").mkdir(parents=True, exist_ok=True)
+            self._call(command, self.out / f"data/{'-'.join(direction)}.log")
+
+    def run(self, cell, gpu=None, report=lambda fraction: None):
+        """Carry out what is missing of a cell; returns its status, which stands in status.json too. Never raises."""
+        folder = self.out / cell.name
+        begun = time.time()
+        status = {"state": "running", "step": "train", "gpu": gpu, "pid": os.getpid()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            before = cells.read_json(folder / "status.json") or {}
+            cells.claim(folder, cell, self.cpu)
+            if before.get("state") == "diverged":  # it would again
+                return before
+            if before.get("state") == "done" and (folder / "generate-test.txt").exists():
+                return before
+            status["seconds"] = before.get("seconds", 0)
+            _Steps(self, cell, folder, gpu, status, report).run()
+            status.update(state="done", step=None)
+        except StepError as error:
+            status.update(state=error.state, message=str(error))
+        except cells.Foreign as error:
+            return {"state": "failed", "message": str(error)}  # nothing is written into a folder that is not ours
+        except UserError as error:
+            status.update(state="failed", message=str(error))
+        except OSError as error:
+            status.update(state="failed", message=f"{error.filename or folder}: {error.strerror or error}")
+        status["seconds"] = round(status.get("seconds", 0) + time.time() - begun, 1)
+        with contextlib.suppress(OSError):  # no space left: what is returned still says so
+            cells.write_json(folder / "status.json", status)
+        return status
+
+    def _call(self, command, log, output=None, gpu=None, report=None):
+        """Run a command of a step. Raises StepError where it fails."""
+        if self._stopping.is_set():
+            raise StepError(STOPPED, "stopped: run the experiment again, it goes on here")
+        options = {"cwd": self.out, "env": _environment(gpu), "pass_fds": [self._lock] if self._lock else []}
+        if report:
+            code = recipe.follow(command, log, report, **options)
+            if code:
+                raise self._failure(command, log, code)
+            return
+        with (
+            open(log, "a", encoding="utf-8") as errors,
+            _sink(output, errors) as stream,
+            subprocess.Popen(command, stdout=stream, stderr=errors, **options) as process,
+        ):
+            with self._known(process):
+                code = process.wait()
+            if code:  # inside, so that the output does not get its name
+                raise self._failure(command, log, code)
+
+    @contextlib.contextmanager
+    def _known(self, process):
+        """Let `stop` end a process."""
+        self._processes.add(process)
+        try:
+            if self._stopping.is_set():
+                process.terminate()
+            yield
+        finally:
+            self._processes.discard(process)
+
+    def _failure(self, command, log, code):
+        if self._stopping.is_set():
+            return StepError(STOPPED, "stopped: run the experiment again, it goes on here")
+        lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()[-40:]
+        last = next((line for line in reversed(lines) if line.strip()), "no output")
+        state = "diverged" if any("FloatingPointError" in line for line in lines) else "failed"
+        name = command[0] if command[0] != "labo" else " ".join(command[:2])
+        return StepError(state, f"{name} ended with exit code {code}: {last.strip()[:300]} (all of it in {log})")
+
+
+class _Steps:
+    """The steps of one cell, in their order."""
+
+    def __init__(self, runner, cell, folder, gpu, status, report):
+        self.runner, self.cell, self.folder = runner, cell, folder
+        self.gpu, self.status, self.report = gpu, status, report
+
+    def run(self):
+        decode = self.cell.experiment.decode
+        self._begin()
+        self._train()
+        if decode.average:
+            self._step("average", self.cell.average(), self._inside(self.cell.checkpoint))
+        for kind in decode.calibrate:
+            if kind != "none":
+                made = self.folder / "calibration" / kind / "calibration.json"
+                self._step("calibrate", self.cell.calibrate(kind, self.runner.cpu), made)
+        kind, lenpen = self._tune()
+        self._keep_reliability(kind)
+        self._generate("test", kind, lenpen, "generate-test.txt")
+        if decode.sweep:
+            self._step("sweep", self.cell.sweep(self.runner.cpu), self.folder / "sweep" / "temperatures.tsv")
+        for subset, size in decode.splits:
+            command = self.cell.splits(subset, size, self._corpus().lowercase)
+            self._step("splits", command, self.folder / f"splits-{subset}.json", captured=True)
+        self._score()
+
+    def _begin(self):
+        with write_aside(self.folder / "data") as stream:
+            stream.write(os.path.relpath(self._inside(self.cell.data), self.folder) + "\n")
+        cells.write_json(self.folder / "versions.json", {**versions(), "git": git_revision(), "python": sys.version})
+
+    def _inside(self, path):
+        return self.runner.out / path
+
+    def _corpus(self):
+        return corpus_at(self._inside(self.cell.data))
+
+    def _step(self, name, command, made, captured=False):
+        """Run a command unless `made` is there; captured: `made` is its standard output."""
+        output = str(made.relative_to(self.runner.out)) if captured else None
+        self._record(name, command, output)
+        if not made.exists():
+            self.runner._call(command, self.folder / f"{name}.log", made if captured else None, self.gpu)
+
+    def _record(self, name, command, output=None):
+        """Keep the commands so far, and say what is running."""
+        known = cells.read_json(self.folder / "commands.json") or []
+        entry = {"step": name, "command": command, "output": output}
+        if entry not in known:
+            known = [*known, entry]
+        cells.write_json(self.folder / "commands.json", known)
+        with write_aside(self.folder / "commands.txt") as stream:
+            stream.write(f"# in {self.runner.out.resolve()}\n")
+            stream.writelines(cells.shown(e["command"], e["output"]) + "\n" for e in known)
+        self.status["step"] = name
+        cells.write_json(self.folder / "status.json", self.status)
+
+    def _train(self):
+        command = self.cell.train(self.runner.cpu)
+        self._record("train", command)
+        if recipe.has_finished(self.folder / "train.log"):
+            return
+        goals = {flag: float(self.cell.experiment.train.get(flag) or 0) for flag in ("max-update", "max-epoch")}
+        diverged = []
+
+        def follow(process, kind, values):
+            self.runner._processes.add(process)
+            if self.runner._stopping.is_set():
+                process.terminate()
+            loss = values.get("loss")
+            # parse_line gives None for "nan" only where it is no number at all
+            if loss is not None and not math.isfinite(loss) and not diverged:
+                diverged.append(f"loss {loss} at update {values.get('num_updates') or 0:.0f} ({kind})")
+                process.terminate()
+            done = [values.get("num_updates") or 0, values.get("epoch") or 0]
+            shares = [n / goal for n, goal in zip(done, goals.values(), strict=True) if goal]
+            self.report(min(1.0, max(shares, default=0.0)))
+
+        log = self.folder / "terminal.log"
+        try:
+            self.runner._call(command, log, gpu=self.gpu, report=follow)
+        except StepError as error:
+            if diverged:
+                raise StepError("diverged", f"{diverged[0]}: lower the learning rate ({log})") from error
+            raise
+        if diverged:
+            raise StepError("diverged", f"{diverged[0]}: lower the learning rate ({log})")
+
+    def _tune(self):
+        """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""
+        corpus = self._corpus()
+        references = corpus.lines("raw", corpus.target, "valid")
+        found = []
+        for kind, lenpen in self.cell.settings():
+            file = f"valid/{kind}.lenpen{lenpen}.txt"
+            (self.folder / "valid").mkdir(exist_ok=True)
+            self._generate("valid", kind, lenpen, file)
+            system = systems.read_system(self.cell.name, str(self.folder / file))
+            lines = systems.texts(system, references, corpus.file("raw", corpus.target, "valid"))
+            score = bleu.corpus_bleu(lines, references, corpus.lowercase).value
+            found.append({"calibrate": kind, "lenpen": lenpen, "bleu": score, "file": file})
+        best = max(found, key=lambda one: one["bleu"])
+        cells.write_json(self.folder / "tuning.json", {"chosen": best, "all": found})
+        _copy(self.folder / best["file"], self.folder / "generate-valid.txt")
+        self.status["valid"] = best
+        return best["calibrate"], best["lenpen"]
+
+    def _generate(self, subset, kind, lenpen, file):
+        command = self.cell.generate(subset, kind, lenpen, self.runner.cpu)
+        self._step(f"generate-{subset}", command, self.folder / file, captured=True)
+
+    def _keep_reliability(self, kind):
+        made = self.folder / "calibration" / kind / "reliability.tsv"
+        if made.exists():  # where the report looks for it
+            _copy(made, self.folder / "reliability.tsv")
+
+    def _score(self):
+        run = read_run(self.folder)
+        if run.bleu is None:
+            raise StepError("failed", f"not scored: {run.status}")
+        self.status.update(updates=run.updates, minutes=run.minutes, bleu=vars(run.bleu))
+        self.status.update(perplexity=run.perplexity, share_under_p_star=run.share_under_p_star)
+
+
+def git_revision():
+    """The commit of this package's checkout, with "+" where files differ from it; None outside of one."""
+    try:
+        where = ["git", "-C", cells.PACKAGE]
+        head = subprocess.run([*where, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*where, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout
+        return head + "+" * bool(changed.strip())
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _environment(gpu):
+    """This Python's commands first, and only the cell's device visible."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)})}
+
+
+def _sink(output, log):
+    """Where standard output goes: to a file that appears when it is whole, or to the log."""
+    return write_aside(output) if output else contextlib.nullcontext(log)
+
+
+def _copy(source, target):
+    with open(source, "rb") as stream, write_aside(target, "wb") as copy:
+        shutil.copyfileobj(stream, copy)

@@ -1,0 +1,318 @@
+"""`labo experiment run | status`: what is done, skipped, resumed, stopped. fairseq's commands are stand-ins here."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from labo_fairseq.cli import main
+from labo_fairseq.experiment import cells, schedule, spec, steps
+
+# 4 updates, resumed from checkpoint_last.pt; FAIL, NAN and SLOW name a criterion; each call leaves a line in calls.txt
+TRAIN = """\
+import json, os, pathlib, sys, time
+arguments = sys.argv[1:]
+value = lambda flag: arguments[arguments.index(flag) + 1]
+criterion, save = value("--criterion"), pathlib.Path(value("--save-dir"))
+save.mkdir(exist_ok=True)
+last = save / "checkpoint_last.pt"
+begin = int(last.read_text()) if last.exists() else 0
+device = os.environ.get("CUDA_VISIBLE_DEVICES")
+print(json.dumps(["train", str(save.parent), begin, device]), file=open("calls.txt", "a"))
+for update in range(begin + 1, 5):
+    loss = "nan" if os.environ.get("NAN") == criterion and update == 3 else "6"
+    values = {"loss": loss, "nll_loss": 5 - update, "num_updates": update}
+    line = json.dumps({"epoch": 1, **{"valid_" + key: str(value) for key, value in values.items()}})
+    open(value("--log-file"), "a").write(line + "\\n")
+    print("2026-01-02 03:04:05 | INFO | valid | " + line, flush=True)
+    if loss == "nan":
+        time.sleep(60)
+    last.write_text(str(update))
+    if update == 2 and os.environ.get("FAIL") == criterion:
+        sys.exit("OSError: [Errno 28] No space left on device")
+    if update == 2 and os.environ.get("SLOW") == criterion:
+        time.sleep(600)
+open(value("--log-file"), "a").write(json.dumps({"epoch": 1, "train_num_updates": "4"}) + "\\ndone training\\n")
+(save / "checkpoint_best.pt").write_text(criterion)
+"""
+# the references, but for as many wrong words as |lenpen - 2| and, in the path, a confidence penalty of 0.1 ask for
+GENERATE = """\
+import json, pathlib, sys
+arguments = sys.argv[1:]
+value = lambda flag: arguments[arguments.index(flag) + 1]
+subset, path = value("--gen-subset"), value("--path")
+print(json.dumps(["generate", path.split("/checkpoints")[0], subset, value("--lenpen")]), file=open("calls.txt", "a"))
+wrong = 2 * abs(float(value("--lenpen")) - 2) + 3 * ("=0.1" in path) + 2 * ("seed2" in path)
+for i, line in enumerate(pathlib.Path(arguments[0], "../tok", subset + ".en").read_text().splitlines()):
+    line = "x y z" if i < wrong else line
+    print(f"S-{i}\\td\\nT-{i}\\t{line}\\nH-{i}\\t-0.5\\t{line}\\nD-{i}\\t-0.5\\t{line}\\nP-{i}\\t-0.5")
+"""
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """Put stand-ins of fairseq's commands before the real ones, in this process and in those that it starts."""
+    folder = tmp_path / "stand_ins"
+    folder.mkdir()
+    for name, text in {"fairseq-train": TRAIN, "fairseq-generate": GENERATE}.items():
+        (folder / name).write_text(f"#!{sys.executable}\n{text}")
+        (folder / name).chmod(0o755)
+    original = steps._environment
+
+    def environment(gpu):
+        found = original(gpu)
+        return {**found, "PATH": f"{folder}{os.pathsep}{found['PATH']}"}
+
+    monkeypatch.setattr(steps, "_environment", environment)
+    for name in ("FAIL", "NAN", "SLOW", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def experiment(content, write, stand_ins, tmp_path, capsys):
+    """Function: experiment(*flags, command="run") -> (exit code, rows of the first table, stderr)."""
+
+    def run(*flags, command="run", changed=content):
+        arguments = [command, str(write(changed)), "--out", str(tmp_path / "out"), *flags]
+        code = main(["experiment", *arguments, *(["--no-report"] if command == "run" else [])])
+        out, err = capsys.readouterr()
+        return code, out.split("\n\n")[0].splitlines(), err
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def calls(out):
+    """What the stand-ins were called for since the last time."""
+    file = out / "calls.txt"
+    found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
+def column(rows, name):
+    heading, *lines = [row.split("\t") for row in rows if not row.startswith("#")]
+    return {line[0]: line[heading.index(name)] for line in lines}
+
+
+def state(out, cell):
+    return json.loads((out / "de-en" / cell / "status.json").read_text())
+
+
+def test_all_cells_then_none(experiment, out):
+    code, rows, _ = experiment()
+    assert code == 0
+    assert column(rows, "cells") == {"smoothing": "2/2", "labo": "2/2"}
+    assert list(column(rows, "BLEU")) == ["smoothing", "labo"]  # the baseline first
+    assert float(column(rows, "BLEU std")["labo"]) > 0
+    assert [call[0] for call in calls(out)].count("train") == 4
+    again, same, _ = experiment()
+    assert (again, same) == (0, rows)
+    assert calls(out) == []
+    cell = out / "de-en/labo/seed1"
+    for name in ("commands.txt", "commands.json", "versions.json", "terminal.log", "train.log", "tuning.json"):
+        assert (cell / name).exists(), name
+    assert json.loads((cell / "versions.json").read_text())["fairseq"] == "0.12.2"
+
+
+def test_the_commands_can_be_pasted(experiment, out, stand_ins):
+    experiment()
+    cell = out / "de-en/labo/seed1"
+    wanted = (cell / "generate-test.txt").read_bytes()
+    (cell / "generate-test.txt").unlink()
+    path = f"{stand_ins}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["sh", "-e", cell / "commands.txt"], cwd=out, env={**os.environ, "PATH": path}, check=True)
+    assert (cell / "generate-test.txt").read_bytes() == wanted
+
+
+def test_only_what_is_missing_is_done_again(experiment, out):
+    experiment()
+    calls(out)
+    (out / "de-en/labo/seed2/generate-test.txt").unlink()
+    experiment()
+    assert calls(out) == [["generate", "de-en/labo/seed2", "test", "1.0"]]
+
+
+def test_a_failed_cell_is_named_and_resumed(experiment, out, monkeypatch):
+    monkeypatch.setenv("FAIL", "labo")
+    code, rows, _ = experiment()
+    assert code == 1
+    assert column(rows, "cells") == {"smoothing": "2/2", "labo": "0/2"}
+    assert column(rows, "BLEU")["labo"] == "–"
+    assert [row for row in rows if row.startswith("# de-en/labo/seed1: failed:") and "No space left" in row]
+    monkeypatch.delenv("FAIL")
+    calls(out)
+    code, rows, _ = experiment()
+    assert code == 0
+    assert column(rows, "cells")["labo"] == "2/2"
+    assert [call for call in calls(out) if call[0] == "train"] == [
+        ["train", f"de-en/labo/seed{seed}", 2, None] for seed in (1, 2)
+    ]
+
+
+def test_a_diverged_cell_stops_alone_and_stays(experiment, out, monkeypatch):
+    monkeypatch.setenv("NAN", "labo")
+    begun = time.monotonic()
+    code, rows, _ = experiment("--jobs", "2")
+    assert time.monotonic() - begun < 50  # the stand-in would sleep for a minute
+    assert code == 1
+    assert column(rows, "cells") == {"smoothing": "2/2", "labo": "0/2"}
+    assert any("labo/seed1: diverged: loss nan at update 3" in row for row in rows)
+    assert "nan" in (out / "de-en/labo/seed1/terminal.log").read_text()
+    monkeypatch.delenv("NAN")
+    calls(out)
+    assert experiment()[0] == 1
+    assert calls(out) == []
+
+
+def test_no_scores_without_the_baseline(experiment, monkeypatch):
+    monkeypatch.setenv("FAIL", "label_smoothing")
+    code, rows, _ = experiment()
+    assert code == 1
+    assert "# no scores: the baseline, smoothing, has no finished cell" in rows
+
+
+def test_a_folder_of_another_experiment_is_left_alone(experiment, content, out):
+    experiment()
+    before = (out / "de-en/labo/seed1/status.json").read_bytes()
+    calls(out)
+    content["methods"]["labo"]["rho"] = 0.7
+    code, rows, _ = experiment()
+    assert code == 1
+    assert column(rows, "cells") == {"smoothing": "2/2", "labo": "0/2"}
+    assert any("labo/seed1: failed" in row and "belongs to another experiment" in row for row in rows)
+    assert calls(out) == []
+    assert (out / "de-en/labo/seed1/status.json").read_bytes() == before
+    assert "belongs to another" in "\n".join(experiment(command="status")[1])
+
+
+def test_another_decoding_is_not_mixed_in(experiment, content, out):
+    experiment()
+    content["decode"]["beam"] = 4
+    code, rows, _ = experiment()
+    assert code == 1
+    assert sum("decoded with other settings" in row for row in rows) == 4
+
+
+def test_the_length_penalty_is_tuned_on_valid(experiment, content, out):
+    content["decode"]["lenpen"] = [1, 2, 4]
+    code, rows, _ = experiment()
+    assert code == 0
+    assert column(rows, "lenpen") == {"smoothing": "2/2", "labo": "2/2"}
+    tuned = [call[1:] for call in calls(out) if call[2] == "test"]
+    assert sorted(tuned) == sorted([f"de-en/{m}/seed{s}", "test", "2"] for m in ("labo", "smoothing") for s in (1, 2))
+
+
+def test_a_grid_is_chosen_on_the_first_seed(experiment, content, out):
+    content["methods"]["penalty"] = {"criterion": "confidence_penalty", "confidence-penalty": [0.1, 0.2]}
+    code, rows, _ = experiment()
+    assert code == 0
+    assert column(rows, "chosen")["penalty"] == "confidence-penalty=0.2"
+    trained = [call[1] for call in calls(out) if call[0] == "train" and "penalty" in call[1]]
+    assert sorted(trained) == [
+        "de-en/penalty.confidence-penalty=0.1/seed1",
+        "de-en/penalty.confidence-penalty=0.2/seed1",
+        "de-en/penalty.confidence-penalty=0.2/seed2",
+    ]
+
+
+def test_varied_flags_get_a_table_and_a_plot(experiment, content, out):
+    content["methods"]["labo"]["vary"] = {"rho": [0.5, 1]}
+    assert experiment()[0] == 0
+    rows = (out / "de-en/sensitivity_labo_rho.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in rows[1:]] == ["rho", "0.5", "1"]
+    assert (out / "de-en/sensitivity_labo_rho.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cells_are_placed_on_devices(content, write, stand_ins, out):
+    found = schedule.run(spec.read(write(content)), out, gpus=(0, 3), jobs=2)
+    assert all(status["state"] == "done" for _, status in found.values())
+    trained = [call for call in calls(out) if call[0] == "train"]
+    assert {call[3] for call in trained} == {"0", "3"}
+    assert "--cpu" not in json.loads((out / "de-en/labo/seed1/command.json").read_text())
+
+
+def test_a_killed_run_is_interrupted_and_goes_on(experiment, content, write, out, stand_ins, monkeypatch):
+    # in a process of its own, whose stand-ins come by the PATH alone
+    code = (
+        "import os, sys\nfrom labo_fairseq.experiment import steps\noriginal = steps._environment\n"
+        f"steps._environment = lambda gpu: {{**original(gpu), 'PATH': {str(stand_ins)!r}}}\n"
+        "from labo_fairseq.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "experiment", "run", str(write(content)), "--out", str(out)]
+    process = subprocess.Popen(
+        command, env={**os.environ, "SLOW": "labo"}, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    last = out / "de-en/labo/seed1/checkpoints/checkpoint_last.pt"
+    deadline = time.monotonic() + 120
+    while not (last.exists() and last.read_text() == "2"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "running" in "\n".join(experiment(command="status")[1])
+    code, _, err = experiment()
+    assert code == 2 and "works here" in err  # one run at a time
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "interrupted" in "\n".join(experiment(command="status")[1])
+    calls(out)
+    assert experiment()[0] == 0
+    assert ["train", "de-en/labo/seed1", 2, None] in calls(out)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("criterion", "laboo", "methods.labo.criterion: 'laboo': unknown: choose from"),
+        ("rhoo", 0.5, "methods.labo: unrecognized arguments: --rhoo 0.5"),
+        ("rho", 7, "methods.labo: --rho: 7.0 is out of range"),
+        ("smoothing-warmup-updates", 4, "is not below --max-update"),
+    ],
+)
+def test_what_fairseq_would_refuse_is_refused_first(experiment, content, out, path, value, reason):
+    content["methods"]["labo"][path] = value
+    code, rows, err = experiment()
+    assert code == 2 and not rows
+    assert reason in err and err.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--gpus", "0,0"], "different numbers"),
+        (["--gpus", "one"], "different numbers"),
+        (["--jobs", "0"], "1 or more"),
+        (["--profile", "none"], "its profiles are none"),
+        (["--gpus", "4096"], "torch sees"),
+    ],
+)
+def test_bad_flags(experiment, flags, reason):
+    code, _, err = experiment(*flags)
+    assert code == 2
+    assert reason in err and err.count("\n") == 1
+
+
+def test_status_before_the_beginning(experiment):
+    code, _, err = experiment(command="status")
+    assert code == 2 and "has not begun" in err
+
+
+def test_dry_run(content, write, tmp_path, capsys):
+    content["corpus"] = {"name": "embedded", "directions": ["de-en"], "prepare": {"bpe-operations": 300}}
+    content["methods"]["labo"]["rho"] = [0.5, 1]
+    content["decode"] = {"beam": 2, "lenpen": [1, 2], "average": 3, "calibrate": "adaptive", "splits": {"test": 4}}
+    assert main(["experiment", "run", str(write(content)), "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out.replace(cells.PACKAGE, "PACKAGE")
+    golden = Path(__file__).parents[1] / "golden/experiment_dry_run.txt"
+    assert shown == golden.read_text(encoding="utf-8")
+    assert not (tmp_path / "out").exists()

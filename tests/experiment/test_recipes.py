@@ -1,0 +1,63 @@
+"""Every shipped recipe, two updates from raw text to the table, on text in its corpus's true format."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from labo_fairseq.cli import SUBCOMMANDS
+from labo_fairseq.data_prep.cli import CORPORA
+from labo_fairseq.experiment import spec
+
+RECIPES = sorted((Path(__file__).parents[2] / "scripts/experiments").glob("*.yaml"))
+MULTI30K = Path(__file__).resolve().parents[3] / "shared/data/multi30k"
+
+
+def raw_text(corpus, folder):
+    """A folder in the layout of the corpus: the first pairs of Multi30k, made-up text in the others."""
+    if corpus == "multi30k":
+        if not MULTI30K.is_dir():
+            pytest.skip(f"{MULTI30K} is not here")
+        folder.mkdir()
+        for path in MULTI30K.glob("*.gz"):
+            if path.name.split(".")[1] in ("de", "en"):
+                with gzip.open(path, "rt", encoding="utf-8") as stream:
+                    lines = [line for line, _ in zip(stream, range(200), strict=False)]
+                (folder / path.stem).write_text("".join(lines), encoding="utf-8")
+        return folder
+    ted = pytest.importorskip("_ted", reason="the text in true formats comes with the corpora")
+    if corpus == "wmt14":
+        return ted.wmt14(folder, "v9")
+    return ted.iwslt14(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_two_updates_end_to_end(recipe, tmp_path, run_cli):
+    content = spec._load(recipe)
+    corpus = content["corpus"]["name"]
+    if corpus not in CORPORA:
+        pytest.skip(f"`labo prepare {corpus}` is not part of this package")
+    if content["decode"].get("sweep") and "calibrate" not in SUBCOMMANDS:
+        pytest.skip("`labo calibrate` is not part of this package")
+    raw, file = raw_text(corpus, tmp_path / "raw"), recipe
+    if len(content["corpus"]["directions"]) > 1:  # one of them is enough
+        text = recipe.read_text(encoding="utf-8")
+        every = ", ".join(content["corpus"]["directions"])
+        file = tmp_path / recipe.name
+        file.write_text(text.replace(f"[{every}]", f"[{content['corpus']['directions'][0]}]"), encoding="utf-8")
+    out = tmp_path / "out"
+    arguments = ["run", file, "--profile", "smoke", "--raw-dir", raw, "--out", out]
+    done = run_cli("labo", "experiment", *arguments, timeout=3000)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
+    experiment = spec.read(file, "smoke")
+    heading, *rows = [line.split("\t") for line in done.stdout.split("\n\n")[0].splitlines() if line[0] != "#"]
+    assert {row[0] for row in rows} == {method.name for method in experiment.methods}
+    assert {row[heading.index("cells")] for row in rows} == {"1/1"}
+    assert {row[heading.index("updates")] for row in rows} == {"2"}
+    (direction,) = ["-".join(pair) for pair in experiment.directions]
+    assert (out / direction / "report/report.html").exists()
+    for subset, _ in experiment.decode.splits:
+        assert (out / direction / f"splits-{subset}.tsv").exists()
+    if recipe.stem == "labo_sensitivity":
+        assert len(list((out / direction).glob("sensitivity_*.png"))) == 2

@@ -1,0 +1,132 @@
+"""The experiment file: what it means, and one line for every mistake in it."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from labo_fairseq.data_prep.cli import CORPORA
+
+from labo_fairseq.errors import UserError
+from labo_fairseq.experiment import cells, spec
+
+RECIPES = sorted((Path(__file__).parents[2] / "scripts/experiments").glob("*.yaml"))
+
+
+def changed(content, path, value):
+    content = copy.deepcopy(content)
+    *parents, last = path.split(".")
+    part = content
+    for key in parents:
+        part = part[key]
+    part[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where", "reason"),
+    [
+        ("metods", {}, "metods", "unknown key"),
+        ("decode.beams", 5, "decode.beams", "unknown key"),
+        ("corpus.nmae", "x", "corpus.nmae", "unknown key"),
+        ("seeds", [1, 2, 1], "seeds", "1 is given twice"),
+        ("seeds", [0], "seeds", "1 or more"),
+        ("seeds", [True], "seeds", "whole number"),
+        ("seeds", [], "seeds", "is empty"),
+        ("seeds", None, "seeds", "whole number"),
+        ("methods", {}, "methods", "is empty"),
+        ("methods", ["labo"], "methods", "mapping"),
+        ("methods.labo", {}, "methods.labo.criterion", "missing"),
+        ("methods.LABO!", {"criterion": "labo"}, "methods.LABO!", "share a folder"),
+        ("methods.labo.vary", {"rho": [0.5, 0.5]}, "methods.labo.vary.rho", "given twice"),
+        ("methods.labo.rho", [], "methods.labo.rho", "is empty"),
+        ("methods.labo.seed", 3, "methods.labo.seed", "set by labo experiment"),
+        ("train.--lr", 3, "train.--lr", "is no flag"),
+        ("train.lr", [1, 2], "train.lr", "must be one value"),
+        ("train.save-dir", "/", "train.save-dir", "set by labo experiment"),
+        ("baseline", "none", "baseline", "is no method"),
+        ("corpus.name", "embedded", "corpus", "either"),
+        ("corpus.directions", ["de_en"], "corpus.directions", "such as en-de"),
+        ("corpus.directions", ["de-en", "en-de"], "corpus.directions", "one direction"),
+        ("corpus", {"name": "nowhere", "directions": "de-en"}, "corpus.name", "unknown"),
+        ("decode.lenpen", ["long"], "decode.lenpen", "a number"),
+        ("decode.calibrate", "magic", "decode.calibrate", "one of none"),
+        ("decode.average", -1, "decode.average", "0 for none"),
+        ("decode.splits", {"train": 3}, "decode.splits.train", "unknown key"),
+        ("decode.splits", {"test": 0}, "decode.splits.test", "equal"),
+        ("decode.flags", {"beam": 3}, "decode.flags.beam", "set by labo experiment"),
+        ("name", "", "name", "printable name"),
+        ("profiles", {"small": {"seed": 1}}, "profiles.small.seed", "unknown key"),
+    ],
+)
+def test_mistakes_name_file_and_key(content, write, key, value, where, reason):
+    file = write(changed(content, key, value))
+    with pytest.raises(UserError) as caught:
+        spec.read(file)
+    assert str(caught.value).startswith(f"{file}: {where}: ")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name: [", "is no YAML"),
+        ("- a\n", "key: value"),
+        ("name: a\nmethods:\n  x: {}\n  x: {}\n", ":4: x: is given twice"),
+        ("!!python/object/apply:os.system ['true']", "is no YAML"),
+    ],
+)
+def test_files_that_are_no_experiment(write, text, reason):
+    with pytest.raises(UserError, match=reason):
+        spec.read(write(text))
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        spec.read(tmp_path / "none.yaml")
+
+
+def test_a_profile_overrides_and_removes(content, write):
+    content["profiles"] = {
+        "small": {"seeds": 7, "train": {"max-update": 2, "log-interval": None}, "methods": {"labo": {"rho": 1}}}
+    }
+    experiment = spec.read(write(content), "small")
+    assert experiment.seeds == (7,)
+    assert experiment.train["max-update"] == 2 and "log-interval" not in experiment.train
+    assert experiment.methods[0].flags == {"criterion": "labo", "smoothing-warmup-updates": 1, "rho": 1}
+    assert spec.read(write(content)).seeds == (1, 2)
+    with pytest.raises(UserError, match="its profiles are small"):
+        spec.read(write(content), "big")
+
+
+def test_flags_become_arguments():
+    flags = {"share-all-embeddings": True, "fp16": False, "patience": None, "adam-betas": "(0.9, 0.98)", "lr": 5e-4}
+    assert spec.arguments(flags) == ["--share-all-embeddings", "--adam-betas", "(0.9, 0.98)", "--lr", "0.0005"]
+
+
+def test_cells_of_a_grid_and_of_varied_methods(content, write):
+    content["methods"]["labo"] = {"criterion": "labo", "rho": [0.5, 1], "smoothing-temperature": [1.15, 1.25]}
+    content["methods"]["alpha"] = {"criterion": "labo", "vary": {"label-smoothing": [0.1, 0.2]}}
+    experiment = spec.read(write(content))
+    names = [cell.name for cell in cells.first_cells(experiment)]
+    assert len(set(names)) == len(names)
+    grid = [name for name in names if "/labo." in name]
+    assert len(grid) == 4 and all(name.endswith("/seed1") for name in grid)  # the other seeds wait for the choice
+    assert [name for name in names if "alpha" in name] == [
+        f"de-en/alpha-label-smoothing={value}/seed{seed}" for seed in (1, 2) for value in (0.1, 0.2)
+    ]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", [None, "smoke"])
+def test_shipped_recipes_are_read(recipe, profile, monkeypatch):
+    for corpus in ("iwslt14", "wmt14"):  # may come with another part of the package
+        monkeypatch.setitem(CORPORA, corpus, CORPORA.get(corpus, "."))
+    experiment = spec.read(recipe, profile)
+    assert experiment.name == recipe.stem
+    found = cells.first_cells(experiment)
+    assert found
+    names = {method.name.split(" smoothing")[0] for method in experiment.methods}
+    assert "label smoothing" in {*names, *(method.name for method in experiment.methods)}
+    modes = {m.flags.get("smoothing-mass", "adaptive") for m in experiment.methods if m.flags["criterion"] == "labo"}
+    assert modes == {"adaptive", "fixed"}
