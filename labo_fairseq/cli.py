@@ -5,8 +5,6 @@ import importlib
 import os
 import sys
 
-from .errors import UserError
-
 # name: (module with add_arguments(parser) and run(args) -> exit code, line for the overview)
 SUBCOMMANDS = {
     "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
@@ -45,7 +43,9 @@ def main(argv=None):
     module.add_arguments(sub)
     try:
         return module.run(sub.parse_args(argv[1:])) or 0
-    except UserError as error:
+    except ValueError as error:
+        if not getattr(error, "labo_user_error", False):  # errors.UserError, and that of the bridge
+            raise
         print(f"labo {name}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -15,6 +15,11 @@ TRAIN = (
 
 
 @pytest.fixture(scope="session")
+def train_flags():
+    return TRAIN
+
+
+@pytest.fixture(scope="session")
 def train_small(run_cli):
     """Function: train for 60 updates on a data folder with these flags -> the checkpoint."""
 
