@@ -69,7 +69,7 @@ def _moved(batch, device):
 def _calibrated(task, path, file):
     from ..decoding.tasks import CalibratedTranslationTask
 
-    flags = {"calibration": file, "calibration_mismatch": "error", "ensemble_weights": None, "path": path}
+    flags = {"calibration": file, "calibration_mismatch": "refuse", "ensemble_weights": None, "path": path}
     cfg = Namespace(**{**task.cfg, **flags, "sentence_confidence": False})
     return CalibratedTranslationTask(cfg, task.source_dictionary, task.target_dictionary)
 

@@ -35,8 +35,8 @@ class CalibrationConfig(FairseqDataclass):
             "without it probabilities are the model's own"
         },
     )
-    calibration_mismatch: ChoiceEnum(["error", "warn"]) = field(
-        default="error",
+    calibration_mismatch: ChoiceEnum(["refuse", "warn"]) = field(
+        default="refuse",
         metadata={
             "help": "what to do where the calibration was fitted to another checkpoint or dictionary; "
             "with warn its calibrators are used in the order of --path; validation during training needs warn"

@@ -4,9 +4,9 @@ import gzip
 from pathlib import Path
 
 import pytest
+from labo_fairseq.data_prep.cli import CORPORA
 
 from labo_fairseq.cli import SUBCOMMANDS
-from labo_fairseq.data_prep.cli import CORPORA
 from labo_fairseq.experiment import spec
 
 RECIPES = sorted((Path(__file__).parents[2] / "scripts/experiments").glob("*.yaml"))
