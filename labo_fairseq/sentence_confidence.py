@@ -16,7 +16,6 @@ example:
 import dataclasses
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ from .analysis.generate_log import read_generate_log
 from .errors import UserError
 from .files import write_aside
 
-BINS = 15
 _FEWEST = 10  # good and bad sentences that each half must hold
 
 
@@ -80,14 +78,19 @@ def chrf(sentences):
 
 def measure(confidence, good):
     """AUROC, ECE, Brier score and the area under the risk-coverage curve, of N confidences and labels."""
+    import torch
+
+    from .functional.calibration import BINS, BinSums, risk_coverage_area
+
+    tensors = torch.from_numpy(confidence), torch.from_numpy(good)
     return {
         "n": len(good),
         "good": float(good.mean()),
         "mean_confidence": float(confidence.mean()),
         "auroc": auroc(confidence, good),
-        "ece": ece(confidence, good),
+        "ece": float(BinSums.of(*tensors).ece()),
         "brier": float(((confidence - good) ** 2).mean()),
-        "aurc": float(np.mean([row["risk"] for row in risk_coverage(confidence, good)])),
+        "aurc": float(risk_coverage_area(*tensors)),
         "signature": f"sentence-confidence|bins:{BINS}|split:odd-ids|n:{len(good)}",
     }
 
@@ -96,12 +99,6 @@ def auroc(confidence, good):
     """Probability that a good translation has a higher confidence than a bad one; ties count one half."""
     above = confidence[good][:, None] - confidence[~good][None, :]
     return float((np.sign(above).mean() + 1) / 2)
-
-
-def ece(confidence, good, bins=BINS):
-    """Expected calibration error: equal-width bins, left-closed, 1.0 in the last."""
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(np.abs(np.bincount(index, good - confidence, bins)).sum() / len(good))
 
 
 def risk_coverage(confidence, good):
@@ -123,24 +120,19 @@ def _sentences(log):
 
 
 def _write_curve(rows, out):
+    from .calibration.plot import figure
+
     with write_aside(out / "sentence-confidence.tsv") as stream:
         stream.write("coverage\tthreshold\trisk\n")
         stream.writelines(f"{row['coverage']:.6f}\t{row['threshold']:.6f}\t{row['risk']:.6f}\n" for row in rows)
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("labo sentence-confidence: no picture: install matplotlib for it", file=sys.stderr)
-        return
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    axis.plot([row["coverage"] for row in rows], [row["risk"] for row in rows], label="most confident first")
-    axis.axhline(rows[-1]["risk"], color="grey", linestyle="--", label="no selection")
-    axis.set(xlabel="coverage", ylabel="share of bad translations", xlim=(0, 1), ylim=(0, 1))
-    axis.legend()
-    with write_aside(out / "sentence-confidence.png", "wb") as stream:
-        figure.savefig(stream, format="png", dpi=150)
+    with figure(out / "sentence-confidence.png", 1, 1, figsize=(5, 4)) as drawn:
+        if drawn is None:
+            return
+        _, axis = drawn
+        axis.plot([row["coverage"] for row in rows], [row["risk"] for row in rows], label="most confident first")
+        axis.axhline(rows[-1]["risk"], color="grey", linestyle="--", label="no selection")
+        axis.set(xlabel="coverage", ylabel="share of bad translations", xlim=(0, 1), ylim=(0, 1))
+        axis.legend()
 
 
 def _show(measures, as_json):
