@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import os
 import queue
+import signal
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total} cells [{elapsed}, {rema
 def run(experiment, out, gpus=(), jobs=1, raw_dir=None):
     """Run all cells; returns {Cell name: (Cell, status)}. Raises UserError where the folder is in use."""
     out = Path(out)
-    with _lock(out) as lock:
+    with _lock(out) as lock, _terminated_as_interrupted():
         work = _Work(experiment, Runner(out, not gpus, lock), gpus, jobs)
         try:
             work.run(raw_dir)
@@ -165,6 +166,20 @@ def _lock(out):
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted():
+    """SIGTERM, which batch systems send, stops the cells as Ctrl-C does; otherwise their processes would go on."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _is_locked(out):

@@ -1,6 +1,7 @@
 """40 updates in one go and 20 + 20 after a kill: the same parameters, bit for bit, with the warm-up's end between."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,10 @@ MODEL = (
     "--disable-validation --share-all-embeddings --distributed-world-size 1 --seed 3 --max-update 40"
 ).split()
 
+# memory that fairseq never writes: a tensor that only tells the device, and copies of the encoder layers' weights for a
+# fast path of inference, which get no gradient
+UNUSED = re.compile(r"_float_tensor$|^encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)$")
+
 # what depends on the number of updates, on counted data or on dropout
 METHODS = {
     "labo adaptive": "--criterion labo --smoothing-warmup-updates 25",
@@ -38,8 +43,7 @@ def command(data, folder, method):
 def parameters(folder):
     state = torch.load(folder / "checkpoint_last.pt", weights_only=False)
     assert state["optimizer_history"][-1]["num_updates"] == 40
-    # fairseq's _float_tensor only tells a device: torch.FloatTensor(1), whatever the memory held
-    model = {name: tensor for name, tensor in state["model"].items() if not name.endswith("._float_tensor")}
+    model = {name: tensor for name, tensor in state["model"].items() if not UNUSED.search(name)}
     return {**model, **{f"adam {i}": s["exp_avg"] for i, s in state["last_optimizer_state"]["state"].items()}}
 
 

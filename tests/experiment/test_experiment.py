@@ -1,5 +1,6 @@
 """`labo experiment run | status`: what is done, skipped, resumed, stopped. fairseq's commands are stand-ins here."""
 
+import contextlib
 import json
 import os
 import signal
@@ -242,8 +243,10 @@ def test_cells_are_placed_on_devices(content, write, stand_ins, out):
     assert "--cpu" not in json.loads((out / "de-en/labo/seed1/command.json").read_text())
 
 
-def test_a_killed_run_is_interrupted_and_goes_on(experiment, content, write, out, stand_ins, monkeypatch):
-    # in a process of its own, whose stand-ins come by the PATH alone
+@pytest.fixture
+def hanging(content, write, out, stand_ins):
+    """A run in a process of its own, whose first training hangs after two updates."""
+    # there the stand-ins come by the PATH alone
     code = (
         "import os, sys\nfrom labo_fairseq.experiment import steps\noriginal = steps._environment\n"
         f"steps._environment = lambda gpu: {{**original(gpu), 'PATH': {str(stand_ins)!r}}}\n"
@@ -258,14 +261,30 @@ def test_a_killed_run_is_interrupted_and_goes_on(experiment, content, write, out
     while not (last.exists() and last.read_text() == "2"):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
+    yield process
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_killed_run_is_interrupted_and_goes_on(experiment, hanging, out):
     assert "running" in "\n".join(experiment(command="status")[1])
     code, _, err = experiment()
     assert code == 2 and "works here" in err  # one run at a time
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(hanging.pid, signal.SIGKILL)
+    hanging.wait()
     assert "interrupted" in "\n".join(experiment(command="status")[1])
     calls(out)
     assert experiment()[0] == 0
+    assert ["train", "de-en/labo/seed1", 2, None] in calls(out)
+
+
+def test_a_terminated_run_stops_its_trainings(experiment, hanging, out):
+    hanging.terminate()
+    assert hanging.wait(timeout=60) == 130
+    assert state(out, "labo/seed1")["state"] == "stopped"
+    calls(out)
+    assert experiment()[0] == 0  # the lock is free, so no training was left behind
     assert ["train", "de-en/labo/seed1", 2, None] in calls(out)
 
 

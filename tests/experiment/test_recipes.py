@@ -13,7 +13,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "scripts/experiments").glob("*.yam
 MULTI30K = Path(__file__).resolve().parents[3] / "shared/data/multi30k"
 
 
-def raw_text(corpus, folder):
+def raw_text(corpus, folder, news):
     """A folder in the layout of the corpus: the first pairs of Multi30k, made-up text in the others."""
     if corpus == "multi30k":
         if not MULTI30K.is_dir():
@@ -27,7 +27,7 @@ def raw_text(corpus, folder):
         return folder
     ted = pytest.importorskip("_ted", reason="the text in true formats comes with the corpora")
     if corpus == "wmt14":
-        return ted.wmt14(folder, "v9")
+        return ted.wmt14(folder, news)
     return ted.iwslt14(folder)
 
 
@@ -40,7 +40,8 @@ def test_two_updates_end_to_end(recipe, tmp_path, run_cli):
         pytest.skip(f"`labo prepare {corpus}` is not part of this package")
     if content["decode"].get("sweep") and "calibrate" not in SUBCOMMANDS:
         pytest.skip("`labo calibrate` is not part of this package")
-    raw, file = raw_text(corpus, tmp_path / "raw"), recipe
+    news = "v9" if content["corpus"].get("prepare", {}).get("icml17") else "v12"
+    raw, file = raw_text(corpus, tmp_path / "raw", news), recipe
     if len(content["corpus"]["directions"]) > 1:  # one of them is enough
         text = recipe.read_text(encoding="utf-8")
         every = ", ".join(content["corpus"]["directions"])
