@@ -19,6 +19,7 @@ from fairseq.utils import split_paths
 from omegaconf import II
 
 from ..errors import UserError
+from ..functional.calibrators import Temperature
 from . import choose
 from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits, place_references
 from .sentence_confidence import SentenceConfidence
@@ -66,6 +67,7 @@ class CalibratedDecoding:
         generator.members = members
         if not isinstance(generator, SequenceScorer):
             generator.model = CalibratedEnsemble(members).eval()
+            _leave_one_scalar_to_fairseq(generator)
         return generator
 
     def inference_step(self, generator, models, sample, *rest, **kwargs):
@@ -121,6 +123,15 @@ class CalibratedDecoding:
         # fairseq-interactive tells no ids
         sources = [self.source_dictionary.string(row) for row in sample["net_input"]["src_tokens"]]
         return f"sentences {sources}"
+
+
+def _leave_one_scalar_to_fairseq(generator):
+    """One T for all members: beam search divides by its own temperature anyway, which then costs no second pass."""
+    calibrators = [member.calibrator for member in generator.members]
+    if all(isinstance(c, Temperature) and c.temperature == calibrators[0].temperature for c in calibrators):
+        generator.temperature = calibrators[0].temperature
+        for member in generator.members:
+            member.calibrator = None
 
 
 def _confidence(file, calibration, args):

@@ -98,6 +98,16 @@ def test_a_scalar_is_fairseqs_own_temperature_for_one_model(translate, calibrate
     same_hypotheses(found, stock, 1e-5)
 
 
+def test_equal_and_unequal_scalars_of_an_ensemble(translate, calibrate, checkpoints):
+    """Equal ones are left to fairseq's own division; nearly equal ones go through the members, to the same scores."""
+    scores = []
+    for second in (1.7, 1.7000001):
+        file = calibrate((checkpoints[0], Temperature(1.7)), (checkpoints[1], Temperature(second)))
+        scores.append(translate(checkpoints, *task("--calibration", file)))
+    same_hypotheses(*scores, 1e-5)
+    same_hypotheses(scores[0], translate(checkpoints, "--temperature", 1.7), 1e-5)
+
+
 def same_hypotheses(a, b, tolerance):
     pairs = zip(parse_generate_log(a, "a"), parse_generate_log(b, "b"), strict=True)
     for (a,), (b,) in ((x.hypotheses, y.hypotheses) for x, y in pairs):
