@@ -234,8 +234,8 @@ def test_finished_is_what_fairseq_says_last(tmp_path):
     log = tmp_path / "train.log"
     for text, finished in (("done training in 3 seconds\n", True), ("done training\n{}\n", False), ("", False)):
         log.write_text(text)
-        assert recipe._has_finished(log) is finished
-    assert not recipe._has_finished(tmp_path / "absent")
+        assert recipe.has_finished(log) is finished
+    assert not recipe.has_finished(tmp_path / "absent")
 
 
 def test_check_names_the_known_criterions(monkeypatch, capsys):

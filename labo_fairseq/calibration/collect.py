@@ -113,12 +113,6 @@ def load_models(paths, data, device, overrides=None):
             found, _, task = checkpoint_utils.load_model_ensemble_and_task(
                 [path], arg_overrides={"data": data, **(overrides or {})}, task=task
             )
-        except RuntimeError as error:
-            if "size mismatch" not in str(error):
-                raise
-            raise UserError(
-                f"{path}: its vocabulary is not that of {data}: an ensemble and its data need one dictionary"
-            ) from error
         except (ValueError, FileNotFoundError) as error:
             raise UserError(str(error).replace("\n", " ") or f"{path}: cannot be loaded") from error
         reason = obstacle(found[0])
