@@ -89,7 +89,7 @@ def _fairseq(task, model, batches, args):
 def _engine(task, batches, args):
     from ..decoding.translate import Model, Search, Sentence
 
-    model = Model(args.engine, args.device, threads=args.threads)
+    model = Model(args.engine, threads=args.threads)
     search = Search(beam=args.beam, max_len_a=1.2, max_len_b=10)
     string = task.source_dictionary.string
     sentences = [
