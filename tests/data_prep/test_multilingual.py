@@ -36,6 +36,7 @@ def prepare(three, out, *more, source="de,fr", target="en"):
     return main([*command, "--bpe-operations", "40", "--workers", "1", *more])
 
 
+@pytest.mark.slow
 def test_fairseq_reads_it(three, tmp_path, run_cli):
     out = tmp_path / "out"
     assert prepare(three, out) == 0

@@ -98,6 +98,7 @@ def test_a_scalar_is_fairseqs_own_temperature_for_one_model(translate, calibrate
     same_hypotheses(found, stock, 1e-5)
 
 
+@pytest.mark.slow
 def test_equal_and_unequal_scalars_of_an_ensemble(translate, calibrate, checkpoints):
     """Equal ones are left to fairseq's own division; nearly equal ones go through the members, to the same scores."""
     scores = []
@@ -114,6 +115,7 @@ def same_hypotheses(a, b, tolerance):
         assert a.tokens == b.tokens and a.score == pytest.approx(b.score, abs=tolerance)
 
 
+@pytest.mark.slow
 def test_alignments(translate, calibrate, checkpoints):
     file = calibrate((checkpoints[0], Temperature(1.0)))
     stock = translate(checkpoints[:1], "--print-alignment")
