@@ -113,12 +113,13 @@ def _load_user_dir(user_dir):
 
 
 def reliability_lines(reliability):
-    """Lines of reliability.tsv, from {set of tokens: rows of measures.reliability}."""
+    """Lines of reliability.tsv, from {set of tokens: rows of measures.reliability}; the cells of NaN are empty."""
     names = list(next(iter(reliability.values()))[0])
     yield "\t".join(["when", *names]) + "\n"
     for when, rows in reliability.items():
         for row in rows:
-            yield "\t".join([when, *(_cell(row[name]) for name in names)]) + "\n"
+            cells = ("" if math.isnan(row[name]) else _cell(row[name]) for name in names)
+            yield "\t".join([when, *cells]) + "\n"
 
 
 def _title(calibration, when):
