@@ -2,16 +2,14 @@
 
 import os
 import statistics
-import time
 from argparse import Namespace
 
 import torch
-from fairseq import checkpoint_utils
-from tqdm import tqdm
+from fairseq import checkpoint_utils, utils
 
 from .. import register
 from ..errors import UserError
-from .measure import environment
+from .measure import environment, interleaved
 
 _BASELINE = "fairseq"
 
@@ -32,7 +30,7 @@ def run(args):
         table[f"calibrated: {file}"] = _fairseq(_calibrated(task, args.path, file), model, batches, args)
     if args.engine:
         table[f"ctranslate2: {args.engine}"] = _engine(task, batches, args)
-    times = _interleaved(table, args.repetitions)
+    times = interleaved(table, args.repetitions, args.device)
     count = sum(len(batch["id"]) for batch in batches)
     rows = [
         {
@@ -58,12 +56,9 @@ def _load(args):
     order = sorted(range(min(args.sentences, len(dataset))), key=lambda index: -dataset.src_sizes[index])
     starts = range(0, len(order), args.batch_size)
     batches = [dataset.collater([dataset[i] for i in order[start : start + args.batch_size]]) for start in starts]
-    return model.to(args.device).eval(), task, [_moved(batch, args.device) for batch in batches]
-
-
-def _moved(batch, device):
-    batch["net_input"] = {name: tensor.to(device) for name, tensor in batch["net_input"].items()}
-    return batch
+    if args.device == "cuda":
+        batches = [utils.move_to_cuda(batch) for batch in batches]
+    return model.to(args.device).eval(), task, batches
 
 
 def _calibrated(task, path, file):
@@ -80,8 +75,6 @@ def _fairseq(task, model, batches, args):
     def translate():
         for batch in batches:
             task.inference_step(generator, [model], batch)
-        if args.device == "cuda":
-            torch.cuda.synchronize()
 
     return translate
 
@@ -102,15 +95,3 @@ def _engine(task, batches, args):
             model.translate(batch, search)
 
     return translate
-
-
-def _interleaved(table, repetitions):
-    """{candidate: seconds of each repetition}, after one repetition that does not count."""
-    times = {name: [] for name in table}
-    for repetition in tqdm(range(repetitions + 1), disable=None, unit=" repetitions"):
-        for name, function in table.items():
-            start = time.perf_counter()
-            function()
-            if repetition:
-                times[name].append(time.perf_counter() - start)
-    return times

@@ -30,7 +30,7 @@ def run(args):
     problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
     table = _chosen(_table(args, problem), args.only)
     baseline = losses.BASELINE
-    times = _interleaved(table, args.repetitions, problem.clear, args.device)
+    times = interleaved(table, args.repetitions, args.device, problem.clear)
     rows = []
     for name in table:
         median = statistics.median(times[name])
@@ -88,8 +88,8 @@ def _bf16_products():
         setting.fp32_precision = before
 
 
-def _interleaved(table, repetitions, clear, device):
-    """Seconds of each run: one warm-up, then every candidate once per repetition."""
+def interleaved(table, repetitions, device, clear=lambda: None):
+    """{candidate: seconds of each run}: one warm-up, then every candidate once per repetition, `clear` before each."""
     times = {name: [] for name in table}
     for repetition in tqdm(range(repetitions + 1), desc="repetitions", disable=None):
         for name, function in table.items():
