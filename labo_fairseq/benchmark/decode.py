@@ -5,9 +5,10 @@ import statistics
 from argparse import Namespace
 
 import torch
-from fairseq import checkpoint_utils, utils
+from fairseq import utils
 
 from .. import register
+from ..calibration.collect import load_models
 from ..errors import UserError
 from .measure import environment, interleaved
 
@@ -49,8 +50,7 @@ def run(args):
 
 
 def _load(args):
-    overrides = {"data": args.data, "eval_bleu": False}
-    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([args.path], arg_overrides=overrides)
+    (model,), task = load_models([args.path], args.data, args.device, {"eval_bleu": False})
     task.load_dataset(args.subset)
     dataset = task.dataset(args.subset)
     order = sorted(range(min(args.sentences, len(dataset))), key=lambda index: -dataset.src_sizes[index])
@@ -58,7 +58,7 @@ def _load(args):
     batches = [dataset.collater([dataset[i] for i in order[start : start + args.batch_size]]) for start in starts]
     if args.device == "cuda":
         batches = [utils.move_to_cuda(batch) for batch in batches]
-    return model.to(args.device).eval(), task, batches
+    return model, task, batches
 
 
 def _calibrated(task, path, file):

@@ -235,3 +235,5 @@ def test_the_benchmark_times_both(checkpoint, exported, tiny_bin, capsys):
 def test_the_benchmark_needs_a_checkpoint(capsys):
     assert main(["benchmark", "decode"]) == 2
     assert "--data: missing" in capsys.readouterr().err
+    assert main(["benchmark", "decode", "--data", "data-bin", "--path", "absent.pt"]) == 2
+    assert "absent.pt: no such file" in capsys.readouterr().err
