@@ -51,9 +51,10 @@ def _reporting(function, command):
 def _leave():
     """Exit with EXIT_CODE, also out of the training loop, where fairseq's threads still fetch batches.
 
-    Python's shutdown under such a thread can end in abort() ("terminate called without an active exception").
+    Python's shutdown under such a thread can end in abort() ("terminate called without an active exception"). Any other
+    thread, a progress bar's for example, is no reason to leave without Python's shutdown.
     """
-    if threading.active_count() > 1:
+    if any(type(thread).__name__ == "BackgroundConsumer" for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(EXIT_CODE)

@@ -1,8 +1,11 @@
 """F17: a user's mistake that our code finds ends a fairseq command with one line and exit code 2."""
 
+import queue
 import socket
+import threading
 
 import pytest
+from fairseq.data.iterators import BackgroundConsumer
 
 from labo_fairseq.compat import console
 from labo_fairseq.errors import UserError
@@ -79,11 +82,31 @@ def test_what_the_function_returns_comes_through():
     assert console._reporting(lambda a, b: a - b, lambda: "fairseq-train")(3, b=1) == 2
 
 
-def test_one_line_on_standard_error(capsys):
-    def wrong():
-        raise UserError(MISTAKE)
+def wrong():
+    raise UserError(MISTAKE)
 
+
+def test_one_line_on_standard_error(capsys):
+    # a thread like that of tqdm, which lives on after the first progress bar of the process
+    stop = threading.Event()
+    threading.Thread(target=stop.wait, daemon=True).start()
     with pytest.raises(SystemExit) as end:
         console._reporting(wrong, lambda: "fairseq-train")()
+    stop.set()
     assert end.value.code == 2
     assert capsys.readouterr().err == f"fairseq-train: {MISTAKE}\n"
+
+
+def test_at_once_where_a_thread_of_fairseq_still_fetches_batches(monkeypatch, capsys):
+    left = []
+    monkeypatch.setattr(console.os, "_exit", lambda code: left.append(code))
+    full = queue.Queue(1)
+    fetching = BackgroundConsumer(full, [1, 2, 3], max_len=3, cuda_device=None)
+    fetching.daemon = True
+    fetching.start()
+    with pytest.raises(SystemExit):  # only because the stand-in of _exit returns
+        console._reporting(wrong, lambda: "fairseq-train")()
+    assert left == [2]
+    assert capsys.readouterr().err == f"fairseq-train: {MISTAKE}\n"
+    while fetching.is_alive():
+        full.get()
