@@ -42,8 +42,8 @@ def test_iwslt14_by_hand(tmp_path):
     raw, out = ted.iwslt14(tmp_path / "raw"), tmp_path / "out"
     assert prepare("iwslt14", "de", "en", raw, out) == 0
     facts = manifest(out)
-    # 300 made-up pairs, 18 odd ones, and of each of 7 talks the title and the description
-    assert facts["files"]["raw/all.de"]["lines"] == 300 + 18 + 2 * 7
+    # 300 made-up pairs, 20 odd ones, and of each of 7 talks the title and the description
+    assert facts["files"]["raw/all.de"]["lines"] == 300 + 20 + 2 * 7
     assert facts["removed"] == {
         "train": {
             "source empty": 1, "target empty": 1, "both empty": 1, "ratio": 1, "too long": 1,
@@ -51,7 +51,7 @@ def test_iwslt14_by_hand(tmp_path):
         },
         "valid": {},
     }  # fmt: skip
-    kept = 332 - 6
+    kept = 334 - 6
     assert facts["pairs"] == {"train": kept - kept // 23, "valid": kept // 23, "test": 20}
     assert facts["published_pairs"] == {"train": 160239, "valid": 7283, "test": 6750}
     train = lines(out / "tok/train.de") + lines(out / "tok/valid.de")
@@ -211,12 +211,12 @@ def test_wmt14_by_hand(source, target, tmp_path):
     raw, out = ted.wmt14(tmp_path / "raw"), tmp_path / "out"
     assert prepare("wmt14", source, target, raw, out) == 0
     facts = manifest(out)
-    assert facts["files"]["raw/all.de"]["lines"] == 3 * 150 + 18
+    assert facts["files"]["raw/all.de"]["lines"] == 3 * 150 + 20
     # every 100th pair of all, counted before any is removed; no odd pair is among them
     assert facts["pairs"]["valid"] == 4
     assert facts["pairs"]["test"] == 7
     # one word, but 300 subwords: the cleaning counts subwords
-    assert sum(facts["removed"]["train"].values()) == 468 - 4 - facts["pairs"]["train"]
+    assert sum(facts["removed"]["train"].values()) == 470 - 4 - facts["pairs"]["train"]
     assert {"both empty", "too long"} <= set(facts["removed"]["train"])
     # punctuation is normalized in training text only
     german, english = lines(out / "tok/train.de"), lines(out / "tok/test.en")
