@@ -104,10 +104,7 @@ def _chosen(args):
 def _load(path):
     from .compat import checkpoints
 
-    try:
-        state = checkpoints.load_safely(path)
-    except checkpoints.UserError as error:
-        raise UserError(str(error)) from None
+    state = checkpoints.load_safely(path)
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict) or not state["model"]:
         raise UserError(f"{path}: holds no parameters under 'model': give a checkpoint of fairseq-train")
     return state

@@ -72,8 +72,12 @@ def add_arguments(parser):
 
 def run(args):
     """Fit, or sweep; returns 0."""
+    from . import register
+
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
+    register()
+    _load_user_dir(args.user_dir)
     if not args.sweep:
         _show(_fit(args, out), args.json)
         return 0
@@ -87,11 +91,8 @@ def run(args):
 
 def _fit(args, out):
     """Fit and write everything; returns the Calibration."""
-    from . import register
     from .calibration import file, plot, procedure
 
-    register()
-    _load_user_dir(args.user_dir)
     with tempfile.TemporaryDirectory(dir=out, prefix=".features.") as folder:
         result = procedure.run(args, folder)
     file.save(result.calibration, out / "calibration.json")

@@ -10,7 +10,7 @@ Installs into a virtual environment, prepares a corpus, trains one model per cri
 translates the test set and prints the table of results. Without options: a small made-up corpus, minutes on two cores.
 
   --corpus embedded|multi30k  default embedded, which needs no download
-  --raw-dir DIR               folder with the raw text of multi30k, needed for that corpus
+  --raw-dir DIR               folder with the raw text of multi30k; without it the text is downloaded
   --source XX --target YY     languages; default de en for embedded, en de for multi30k
   --criterion NAME            can be repeated; default label_smoothed_cross_entropy and labo
   --max-update N              updates of each training; default 1200 for embedded, 2500 for multi30k
@@ -83,7 +83,6 @@ embedded)
     source=${source:-de} target=${target:-en} max_update=${max_update:-1200}
     ;;
 multi30k)
-    [ -n "$raw_dir" ] || die "--raw-dir: missing: multi30k needs the folder with its raw text"
     source=${source:-en} target=${target:-de} max_update=${max_update:-2500}
     ;;
 *) die "--corpus: '$corpus': must be embedded or multi30k" ;;

@@ -121,7 +121,6 @@ def test_dry_run_prints_the_commands_and_does_nothing(clone, name, arguments):
         (["--max-update", "a[$(touch pwned)]"], "--max-update: 'a[$(touch pwned)]': must be a number of updates"),
         (["--device", "tpu"], "--device: 'tpu': must be cpu, cuda or auto"),
         (["--source", "german"], "--source: 'german': must be a language code"),
-        (["--corpus", "multi30k"], "--raw-dir: missing: multi30k needs the folder with its raw text"),
         (["--raw-dir", "x"], "the embedded corpus needs none: leave it out"),
         (["--out"], "--out: needs a value"),
         (["--outt", "x"], "--outt: unknown option: see --help"),

@@ -105,11 +105,6 @@ def load_fairseq_model(checkpoint, data):
         models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], {"data": str(data)})
     except FileNotFoundError as error:
         raise UserError(f"{data}: {error}: give the folder of the model's dictionaries") from error
-    except ValueError as error:
-        # the bridge has a class of its own for what the user can mend
-        if not getattr(error, "labo_user_error", False):
-            raise
-        raise UserError(str(error)) from error
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise
