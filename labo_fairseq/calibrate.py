@@ -78,8 +78,6 @@ def add_arguments(parser):
 
 def run(args):
     """Fit, or sweep; returns 0."""
-    if args.sweep and args.source_lang:
-        raise UserError("--sweep: not for a multilingual checkpoint: leave it out, or --source-lang and --target-lang")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     if not args.sweep:
@@ -87,6 +85,8 @@ def run(args):
         return 0
     from . import calibrate_sweep
 
+    if args.source_lang:
+        raise UserError("--sweep: not for a multilingual checkpoint: leave it out, or --source-lang and --target-lang")
     if not (out / "calibration.json").exists():
         _fit(args, out)
     calibrate_sweep.run(args, out)

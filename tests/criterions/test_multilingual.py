@@ -1,6 +1,7 @@
 """The criterions under fairseq's two multilingual tasks, with fairseq's own trainer, on two pairs of languages."""
 
 import collections
+import json
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 
 import labo_fairseq
+from labo_fairseq.cli import main
 from labo_fairseq.criterions._prior import regular_types, target_counts
 from labo_fairseq.criterions._updates import updates_done
 from labo_fairseq.errors import UserError
@@ -174,3 +176,29 @@ def test_a_prior_needs_one_dictionary(two_pairs):
     task.dicts["de"] = Dictionary()
     with pytest.raises(UserError, match="different dictionaries"):
         target_counts(task)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_calibration_of_each_direction(two_pairs, tmp_path, capsys, task):
+    """The uncalibrated likelihoods of the two directions are together that of the criterion on the validation set."""
+    trainer = make_trainer(two_pairs, task, criterion="label_smoothing")
+    logs = [
+        trainer.task.valid_step(sample, trainer.model, trainer.criterion)[2] for sample in batches(trainer, "valid")
+    ]
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(tmp_path / "both.pt"), {"train_iterator": {"epoch": 1}, "val_loss": 1.0})
+    command = ["calibrate", str(two_pairs), "--path", str(tmp_path / "both.pt"), "--cpu", "--json", "--out"]
+    found = {}
+    for source in ("de", "fr"):
+        out = tmp_path / source
+        assert main([*command, str(out), "--source-lang", source, "--target-lang", "en"]) == 0
+        found[source] = json.loads(capsys.readouterr().out)["before"]["all"]
+        corpus = json.loads((out / "calibration.json").read_text())["corpus"]
+        assert (corpus["source_lang"], corpus["target_lang"], corpus["sentences"]) == (source, "en", 12)
+    tokens = {source: int(row["signature"].partition("n:")[2]) for source, row in found.items()}
+    if task == "multilingual_translation":
+        assert tokens == {source: sum(log[f"{source}-en:ntokens"] for log in logs) for source in tokens}
+    total = sum(row["nll"] * tokens[source] for source, row in found.items())
+    assert total == pytest.approx(sum(float(log["nll_loss"]) for log in logs), rel=1e-5)
+    assert main([*command, str(tmp_path / "none")]) == 2
+    assert "translates de-en, fr-en: name one of them with --source-lang" in capsys.readouterr().err
