@@ -33,5 +33,5 @@ def test_the_texts_of_its_direction(run):
 
 @pytest.mark.parametrize("lines", [[], ["en-de"], ["cs-en"]])
 def test_a_direction_that_is_missing_or_foreign(run, lines):
-    with pytest.raises(UserError, match="manifest.json: is of de-en, fr-en: name one of them in the second line"):
+    with pytest.raises(UserError, match=r"manifest\.json: is of de-en, fr-en: name one of them in the second line"):
         read_corpus(run(*lines))
