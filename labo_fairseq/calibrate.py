@@ -17,6 +17,7 @@ example:
   labo calibrate data-bin --path checkpoint_best.pt --test-subset test --calibrator grouped --out calibration
   labo calibrate data-bin --path a.pt:b.pt
   labo calibrate data-bin --path checkpoint_best.pt --out calibration --sweep
+  labo calibrate data-bin --path multilingual.pt --source-lang de --target-lang en --out calibration.de-en
 """
 
 import json
@@ -25,6 +26,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .errors import UserError
 from .files import write_aside
 
 KINDS = ("temperature", "grouped", "adaptive")
@@ -45,6 +47,10 @@ def add_arguments(parser):
     )  # fmt: skip
     parser.add_argument("--subset", default="valid", help="subset to fit on")
     parser.add_argument("--test-subset", metavar="SUBSET", help="measure the saved calibrator on this subset too")
+    for flag in ("source", "target"):
+        parser.add_argument(
+            f"--{flag}-lang", metavar="XX", help=f"{flag} language, of a checkpoint that knows several directions"
+        )
     parser.add_argument(
         "--frequency-bounds", nargs="+", type=int, metavar="COUNT",
         help="groups of types: training counts at which a new one begins (default: 10 100 1000)",
@@ -83,6 +89,8 @@ def run(args):
         return 0
     from . import calibrate_sweep
 
+    if args.source_lang:
+        raise UserError("--sweep: not for a multilingual checkpoint: leave it out, or --source-lang and --target-lang")
     if not (out / "calibration.json").exists():
         _fit(args, out)
     calibrate_sweep.run(args, out)

@@ -3,17 +3,19 @@
   RUN/command.json       the arguments of fairseq-train, a JSON list
   RUN/train.log          fairseq's JSON log (--log-format json --log-file)
   RUN/generate-test.txt  output of fairseq-generate on the test set, there only when it is whole
-  RUN/data               one line: the folder that `labo prepare` wrote, absolute or relative to RUN
+  RUN/data               the folder that `labo prepare` wrote, absolute or relative to RUN; of a corpus of several
+                         pairs of languages a second line names the one of this run, say de-en
   RUN/reliability.tsv    bins of the reliability diagram, beside the calibration.json of `labo calibrate`; optional
 
 The references are DATA/raw/test.TARGET (detokenized, cased) and DATA/tok/test.TARGET (tokenized), the subwords of the
-source DATA/bpe/test.SOURCE, the dictionaries DATA/bin/dict.XX.txt. DATA/manifest.json has the keys "source", "target",
-"synthetic" and "lowercased" (the model sees lower-cased text, so both sides are scored so).
+source DATA/bpe/test.SOURCE (of several pairs test.de-en.TARGET and so on), the dictionaries DATA/bin/dict.XX.txt.
+DATA/manifest.json has the keys "source", "target", "synthetic" and "lowercased" (the model sees lower-cased text, so
+both sides are scored so).
 """
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import UserError
@@ -68,10 +70,12 @@ class Corpus:
     target: str
     synthetic: bool
     lowercase: bool  #: whether both sides are to be scored in lower case
+    pair: str | None = None  #: say de-en, in a corpus of several pairs of languages
 
     def file(self, kind, language, part="test"):
-        """Path of a text, say raw/test.de, as a string."""
-        return str(self.folder / kind / f"{part}.{language}")
+        """Path of a text, say raw/test.de, of several pairs raw/test.de-en.de, as a string."""
+        name = f"{part}.{self.pair}" if self.pair else part
+        return str(self.folder / kind / f"{name}.{language}")
 
     def lines(self, kind, language, part="test"):
         """Its lines. Raises UserError where it cannot be read."""
@@ -100,21 +104,36 @@ def read_run(folder):
 
 def read_corpus(folder):
     """The Corpus that a run folder's file `data` names. Raises UserError where it or its manifest cannot be read."""
-    return corpus_at(Path(folder) / read_text(Path(folder) / "data").strip())
+    data, *direction = split_lines(read_text(Path(folder) / "data").strip())
+    return corpus_at(Path(folder) / data, *direction[:1])
 
 
-def corpus_at(data):
-    """The Corpus in a folder that `labo prepare` wrote. Raises UserError where its manifest cannot be read."""
+def corpus_at(data, direction=None):
+    """The Corpus in a folder that `labo prepare` wrote; of several pairs of languages that of one, such as "de-en".
+
+    Raises UserError where the manifest cannot be read or has no such direction.
+    """
     data = Path(data)
     manifest = _json(data / "manifest.json")
     if not isinstance(manifest, dict) or not isinstance(manifest.get("target"), str):
         raise UserError(f"{data / 'manifest.json'}: has no 'target': prepare the corpus again")
-    lowercase = manifest.get("lowercased")
-    if lowercase is None:
-        # a model of lower-cased text cannot be scored cased; a manifest without the key leaves it to the tokens
-        tokens = split_lines(read_text(data / "tok" / f"test.{manifest['target']}"))
-        lowercase = all(line == line.lower() for line in tokens)
-    return Corpus(data, manifest.get("source"), manifest["target"], bool(manifest.get("synthetic")), bool(lowercase))
+    source, target, pair = _languages(manifest, direction, data / "manifest.json")
+    corpus = Corpus(data, source, target, bool(manifest.get("synthetic")), bool(manifest.get("lowercased")), pair)
+    if manifest.get("lowercased") is not None:
+        return corpus
+    # a model of lower-cased text cannot be scored cased; a manifest without the key leaves it to the tokens
+    return replace(corpus, lowercase=all(line == line.lower() for line in corpus.lines("tok", target)))
+
+
+def _languages(manifest, direction, file):
+    """(source, target, name of the pair or None); the languages of a manifest may be several, as in "de,fr"."""
+    source, target = manifest.get("source"), manifest["target"]
+    if "," not in f"{source}{target}":
+        return source, target, None
+    pairs = [f"{one}-{other}" for one in source.split(",") for other in target.split(",")]
+    if direction not in pairs:
+        raise UserError(f"{file}: is of {', '.join(pairs)}: name one of them in the second line of the run's file data")
+    return *direction.split("-"), direction
 
 
 def read_settings(folder):

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from fairseq import checkpoint_utils, utils
+from fairseq.models import FairseqMultiModel
 from tqdm import tqdm
 
-from ..criterions._projection import obstacle
+from ..criterions._prior import settings_of
+from ..criterions._projection import hidden_states, obstacle
 from ..errors import UserError
 from ..functional.calibration import TokenStatistics
 
@@ -115,11 +117,24 @@ def load_models(paths, data, device, overrides=None):
             )
         except (ValueError, FileNotFoundError) as error:
             raise UserError(str(error).replace("\n", " ") or f"{path}: cannot be loaded") from error
-        reason = obstacle(found[0])
+        model = _of_direction(found[0], task, path)
+        reason = obstacle(model)
         if reason is not None:
             raise UserError(f"{path}: {reason}: calibration needs a Transformer decoder with a plain output projection")
-        models.append(found[0].to(device).eval())
+        models.append(model.to(device).eval())
     return models, task
+
+
+def _of_direction(model, task, path):
+    """The model itself, or of a multilingual one that of the task's direction."""
+    settings = settings_of(task)
+    pairs = getattr(settings, "lang_pairs", None)
+    if not pairs:
+        return model
+    direction = f"{settings.source_lang}-{settings.target_lang}"
+    if direction not in pairs:
+        raise UserError(f"{path}: translates {', '.join(pairs)}: name one of them with --source-lang and --target-lang")
+    return model.models[direction] if isinstance(model, FairseqMultiModel) else model
 
 
 def collect(models, task, subset, folder, max_tokens=4000):
@@ -148,7 +163,7 @@ def collect(models, task, subset, folder, max_tokens=4000):
 
 def _batches(models, task, subset, max_tokens):
     # fairseq cannot map an empty file, and fails once more while it cleans up
-    empty = [path for path in Path(task.cfg.data).glob(f"{subset}.*.bin") if path.stat().st_size == 0]
+    empty = [path for path in Path(settings_of(task).data).glob(f"{subset}.*.bin") if path.stat().st_size == 0]
     if empty:
         raise UserError(f"{empty[0]}: no sentences: calibration needs a set that is not empty")
     try:
@@ -161,14 +176,19 @@ def _batches(models, task, subset, max_tokens):
     iterator = task.get_batch_iterator(
         dataset,
         max_tokens=max_tokens,
-        max_positions=utils.resolve_max_positions(task.max_positions(), *(m.max_positions() for m in models)),
+        max_positions=_max_positions(models, task),
         ignore_invalid_inputs=True,  # fairseq's log names the sentences that are too long for the model
     ).next_epoch_itr(shuffle=False)
     for sample in tqdm(iterator, desc=f"{subset}: forward pass", unit="batch", leave=False):
-        if sample and "net_input" not in sample:
-            raise UserError(f"{subset}: batches of several language pairs: calibrate a model of one pair")
         if sample:
             yield sample
+
+
+def _max_positions(models, task):
+    longest, limits = task.max_positions(), [model.max_positions() for model in models]
+    if isinstance(longest, dict):  # of multilingual_translation, by direction
+        limits = [dict.fromkeys(longest, limit) for limit in limits]
+    return utils.resolve_max_positions(longest, *limits)
 
 
 def _columns(sample, kept):
@@ -180,7 +200,7 @@ def _columns(sample, kept):
 
 @torch.no_grad()
 def _features(model, sample, kept):
-    hidden = model(**sample["net_input"], features_only=True)[0][kept].float()
+    hidden = hidden_states(model, sample["net_input"])[kept].float()
     broken = ~hidden.isfinite().all(1)
     if broken.any():
         ids = sample["id"].unsqueeze(1).expand_as(kept)[kept][broken]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..criterions._prior import target_counts
+from ..criterions._prior import settings_of, target_counts
 from ..errors import UserError
 from ..files import sha256
 from ..functional.calibration import TokenStatistics
@@ -28,11 +28,13 @@ class Result:
 def run(args, folder):
     """Result of fitting with the settings of `labo calibrate`; features of the tokens are kept in `folder`.
 
-    args: data, path, subset, test_subset, calibrator, objective, frequency_bounds, prior_counts, max_tokens, seed, cpu
+    args: data, path, subset, test_subset, source_lang, target_lang, calibrator, objective, frequency_bounds,
+    prior_counts, max_tokens, seed, cpu
     """
     paths = args.path.split(os.pathsep)
     device = "cuda" if torch.cuda.is_available() and not args.cpu else "cpu"
-    models, task = load_models(paths, args.data, device)
+    languages = {flag: getattr(args, flag) for flag in ("source_lang", "target_lang") if getattr(args, flag)}
+    models, task = load_models(paths, args.data, device, languages)
     tokens = collect(models, task, args.subset, folder, args.max_tokens)
     dictionary = task.target_dictionary
     counts = target_counts(task, args.prior_counts)
@@ -146,11 +148,12 @@ def _warnings(found):
 
 
 def _corpus(args, task, tokens):
+    settings = settings_of(task)
     return {
         "data": os.path.basename(os.path.normpath(args.data)),
         "split": args.subset,
-        "source_lang": getattr(task.cfg, "source_lang", None),
-        "target_lang": getattr(task.cfg, "target_lang", None),
+        "source_lang": getattr(settings, "source_lang", None),
+        "target_lang": getattr(settings, "target_lang", None),
         "sentences": len(tokens.sentence.unique()),
         "tokens": len(tokens),
     }

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..functional import RDrop, WithZLoss, projection_loss, token_loss
 from ..functional.calibration import BINS, BinSums
 from ..functional.kernels import choose_kernel
-from ._projection import dense_logits, obstacle, unwrap
+from ._projection import dense_logits, hidden_states, obstacle, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return loss, 1
 
     def _fused(self, model, net_input, target, loss, passes):
-        hidden = self._rows(model(**net_input, features_only=True)[0], passes)
+        hidden = self._rows(hidden_states(model, net_input), passes)
         projection = unwrap(model).decoder.output_projection
         return projection_loss(
             hidden,
@@ -179,25 +179,14 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs):
-        """Sums of the workers to the numbers that fairseq logs: base 2, `ppl` from the plain likelihood."""
+        """Sums of the workers to the numbers that fairseq logs: base 2, `ppl` from the plain likelihood.
 
-        def total(key):
-            return sum(log.get(key, 0) for log in logging_outputs)
-
-        ntokens, sample_size = total("ntokens"), total("sample_size")
-        metrics.log_scalar("loss", total("loss") / sample_size / math.log(2), sample_size, round=3)
-        metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        counted = utils.item(total("total"))
-        if counted > 0:
-            metrics.log_scalar("total", counted)
-            metrics.log_scalar("n_correct", utils.item(total("n_correct")))
-            metrics.log_derived("accuracy", _accuracy)
-        if any(_BIN_KEYS[0] in log for log in logging_outputs):
-            sums = np.array([float(total(key)) for key in _BIN_KEYS])
-            # a key that begins with "_" is added up over the batches, but not shown
-            metrics.log_scalar("_calibration_bins", sums)
-            metrics.log_derived("ece", _ece)
+        Under multilingual_translation, whose sums come a second time as `de-en:loss` and so on, each number is logged
+        for each pair of languages too.
+        """
+        pairs = {key.rpartition(":")[0] for log in logging_outputs for key in log if ":" in key}
+        for prefix in ["", *(f"{pair}:" for pair in sorted(pairs))]:
+            _log_metrics(prefix, logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed():
@@ -218,14 +207,36 @@ def above(name, value, low):
         raise UserError(f"{name}: {value} is out of range: give a finite number above {low}")
 
 
+def _log_metrics(prefix, logging_outputs):
+    """Log what the keys with a prefix hold, "" or that of a pair of languages, under keys with the same prefix."""
+
+    def total(key):
+        return sum(log.get(prefix + key, 0) for log in logging_outputs)
+
+    ntokens, sample_size = total("ntokens"), total("sample_size")
+    metrics.log_scalar(f"{prefix}loss", total("loss") / sample_size / math.log(2), sample_size, round=3)
+    metrics.log_scalar(f"{prefix}nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
+    metrics.log_derived(f"{prefix}ppl", lambda meters: utils.get_perplexity(meters[f"{prefix}nll_loss"].avg))
+    counted = utils.item(total("total"))
+    if counted > 0:
+        metrics.log_scalar(f"{prefix}total", counted)
+        metrics.log_scalar(f"{prefix}n_correct", utils.item(total("n_correct")))
+        metrics.log_derived(f"{prefix}accuracy", lambda meters: _accuracy(meters, prefix))
+    if any(prefix + _BIN_KEYS[0] in log for log in logging_outputs):
+        sums = np.array([float(total(key)) for key in _BIN_KEYS])
+        # a key that begins with "_" is added up over the batches, but not shown
+        metrics.log_scalar(f"_{prefix}calibration_bins", sums)
+        metrics.log_derived(f"{prefix}ece", lambda meters: _ece(meters, prefix))
+
+
 def _bin_log(sums):
     """The logging output of bin sums: a number per key, since fairseq adds up numbers over the workers."""
     values = torch.cat([sums.count, sums.confidence, sums.correct])
     return dict(zip(_BIN_KEYS, values, strict=True))
 
 
-def _ece(meters):
-    sums = torch.as_tensor(meters["_calibration_bins"].sum).view(3, BINS)
+def _ece(meters, prefix):
+    sums = torch.as_tensor(meters[f"_{prefix}calibration_bins"].sum).view(3, BINS)
     return round(float(BinSums(*sums).ece()), 4)
 
 
@@ -243,6 +254,6 @@ def _rows_of(target, passes):
     return target if passes == 1 else target.repeat_interleave(passes)
 
 
-def _accuracy(meters):
-    total = meters["total"].sum
-    return round(meters["n_correct"].sum * 100.0 / total, 3) if total > 0 else float("nan")
+def _accuracy(meters, prefix):
+    total = meters[f"{prefix}total"].sum
+    return round(meters[f"{prefix}n_correct"].sum * 100.0 / total, 3) if total > 0 else float("nan")

@@ -19,7 +19,9 @@ _PIECE = 1 << 22  # tokens counted at once
 def target_counts(task, counts_file=None):
     """How often each type of the target dictionary occurs in the training targets, float64 (V,); EOS once a sentence.
 
-    pad, bos, unk and the `madeupword` fillers get 0, so no smoothing mass can reach them.
+    pad, bos, unk and the `madeupword` fillers get 0, so no smoothing mass can reach them. A task of several pairs of
+    languages has the sum over all of its pairs, or over those into --target-lang where that is given (decoding); how
+    often each pair is sampled is not counted, and language tokens, which are not in the files, have 0.
 
     counts_file: 'type count' lines to read instead. Raises UserError where there is nothing to count.
     """
@@ -55,19 +57,45 @@ def masked_prior(counts):
 
 
 def _target_prefixes(task):
-    """Paths of the binarized training targets, without ending, over all shards."""
-    cfg = getattr(task, "cfg", None) or task.args
+    """Paths of the binarized training targets, without ending, over all shards and pairs of languages."""
+    cfg = settings_of(task)
     split = getattr(cfg, "train_subset", "train")
+    return [
+        _target_prefix(folder, split, source, target)
+        for folder in cfg.data.split(os.pathsep)
+        for source, target in _pairs(task, cfg)
+    ]
+
+
+def settings_of(task):
+    """The task's own settings: a configuration, or the arguments of an older task."""
+    return getattr(task, "cfg", None) or task.args
+
+
+def _pairs(task, cfg):
+    """[(source, target)] of the training: one, or those of --lang-pairs into --target-lang."""
     source, target = getattr(cfg, "source_lang", None), getattr(cfg, "target_lang", None)
+    named = getattr(cfg, "lang_pairs", None)
+    if not named:
+        return [(source, target)]
+    pairs = [tuple(pair.split("-")) for pair in named]
+    pairs = [pair for pair in pairs if target in (None, pair[1])]
+    dictionaries = [task.dicts[pair[1]] for pair in pairs if pair[1] in task.dicts]
+    if any(dictionary != task.target_dictionary for dictionary in dictionaries):
+        raise UserError(
+            "--smoothing-prior: the target languages have different dictionaries, and a prior belongs to one: "
+            "prepare them with a joined one"
+        )
+    return pairs
+
+
+def _target_prefix(folder, split, source, target):
     names = [f"{split}.{source}-{target}.{target}", f"{split}.{target}-{source}.{target}", split]
-    found = []
-    for folder in cfg.data.split(os.pathsep):
-        paths = (os.path.join(folder, name) for name in names)
-        prefix = next((path for path in paths if indexed_dataset.dataset_exists(path, None)), None)
-        if prefix is None:
-            raise UserError(f"{folder}: no binarized {split} targets ({names[0]}) to count: give --prior-counts FILE")
-        found.append(prefix)
-    return found
+    paths = (os.path.join(folder, name) for name in names)
+    prefix = next((path for path in paths if indexed_dataset.dataset_exists(path, None)), None)
+    if prefix is None:
+        raise UserError(f"{folder}: no binarized {split} targets ({names[0]}) to count: give --prior-counts FILE")
+    return prefix
 
 
 def _binary_counts(prefix, types):

@@ -4,7 +4,7 @@ import inspect
 
 import torch
 from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
-from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoderDecoderModel, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -32,6 +32,13 @@ def has_plain_logits(model):
         and getattr(type(decoder), "get_normalized_probs", None) is FairseqDecoder.get_normalized_probs
         and getattr(decoder, "adaptive_softmax", None) is None
     )
+
+
+def hidden_states(model, net_input):
+    """Decoder features (batch, length, D) of a model without an `obstacle`."""
+    if _is_generic(model):
+        return model.extract_features(**net_input)[0]
+    return model(**net_input, features_only=True)[0]
 
 
 def dense_logits(model, net_input):
@@ -72,7 +79,7 @@ def obstacle(model):
         getattr(type(decoder), "output_layer", None) is not TransformerDecoderBase.output_layer
     ):
         return f"the decoder {type(decoder).__name__} is not fairseq's Transformer decoder"
-    if not _takes_features_only(plain):
+    if not _takes_features_only(plain) and not _is_generic(model):
         return f"the model {type(plain).__name__} takes no features_only"
     projection = decoder.output_projection
     if type(projection) is not nn.Linear or projection._forward_hooks or projection._forward_pre_hooks:
@@ -89,6 +96,15 @@ def _takes_features_only(model):
     if isinstance(model, FairseqLanguageModel):
         return True  # its forward hands all keywords to the decoder
     return "features_only" in inspect.signature(type(model).forward).parameters
+
+
+def _is_generic(model):
+    """Whether this is the plain pair of encoder and decoder of which multilingual models are made.
+
+    Its forward hands every keyword to the encoder too, so features come from extract_features. Only without a wrapper:
+    workers are kept equal in the wrapper's forward.
+    """
+    return type(model) is FairseqEncoderDecoderModel
 
 
 def _under_torch_ddp(model):

@@ -3,6 +3,7 @@
 import functools
 
 from fairseq.models import BaseFairseqModel
+from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 
 _ATTRIBUTE = "labo_num_updates"
 
@@ -25,6 +26,23 @@ def follow_updates():
 
     set_num_updates.keeps_number = True
     BaseFairseqModel.set_num_updates = set_num_updates
+    _tell_multilingual_models()
+
+
+def _tell_multilingual_models():
+    """fairseq's multilingual_translation has a train_step of its own, which forgets to tell the model the number.
+
+    Without it a criterion would see no number, or after a resume always the one of the checkpoint. The models of the
+    language pairs are submodules, so that set_num_updates reaches each of them.
+    """
+    original = MultilingualTranslationTask.train_step
+
+    @functools.wraps(original)
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        model.set_num_updates(update_num)
+        return original(self, sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    MultilingualTranslationTask.train_step = train_step
 
 
 def updates_done(model):

@@ -1,5 +1,6 @@
 """One cell, method × seed × direction: its folder, its status, and the argument lists of its steps.
 
+A multilingual model is one cell of all its directions, with a run folder for each inside the cell's.
 All paths in the commands are relative to the experiment's folder, in which they run, so that the folder can be moved.
 Beside what a run folder holds (analysis/run_folder.py) a cell has status.json, commands.txt (the steps, to copy and
 paste), commands.json (the same as lists), versions.json, terminal.log and one log for each further step.
@@ -12,19 +13,24 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import write_aside
-from .spec import arguments, slug
+from .spec import arguments, languages, slug
 
 # flags that may change between two runs of one cell: they say where things lie, not what is computed
 PLACES = ("--user-dir",)
+# flags of the multilingual tasks that decoding must be given again
+LANGUAGE_FLAGS = (
+    "encoder-langtok", "decoder-langtok", "langs", "lang-tok-style", "lang-tok-replacing-bos-eos", "fixed-dictionary",
+    "source-dict", "target-dict", "langtoks", "langtoks-specs",
+)  # fmt: skip
 PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 @dataclass
 class Cell:
-    """A cell of the table, or one candidate of a grid."""
+    """A cell of the table, or one candidate of a grid: one training, of one direction or of several."""
 
     experiment: object
-    direction: tuple
+    directions: tuple
     method: object
     seed: int
     grid: dict = field(default_factory=dict)  #: the values of this candidate
@@ -34,13 +40,18 @@ class Cell:
         """Path of its folder below the experiment's folder."""
         point = ",".join(f"{flag}={value}" for flag, value in self.grid.items())
         folder = slug(self.method.name) + (f".{slug(point)}" if point else "")
-        return f"{'-'.join(self.direction)}/{folder}/seed{self.seed}"
+        return f"{label(self.directions)}/{folder}/seed{self.seed}"
+
+    @property
+    def parts(self):
+        """A Part for each direction."""
+        return [Part(self, direction) for direction in self.directions]
 
     @property
     def data(self):
         """Folder of the prepared corpus, relative to the experiment's folder or absolute."""
         prepared = self.experiment.corpus.get("prepared")
-        return str(Path(prepared).resolve()) if prepared else f"data/{'-'.join(self.direction)}"
+        return str(Path(prepared).resolve()) if prepared else f"data/{label(self.directions)}"
 
     @property
     def checkpoint(self):
@@ -48,17 +59,27 @@ class Cell:
         kind = "average" if self.experiment.decode.average else "best"
         return f"{self.name}/checkpoints/checkpoint_{kind}.pt"
 
-    def pair(self):
-        """Flags that name the languages."""
-        return ["--source-lang", self.direction[0], "--target-lang", self.direction[1]]
+    @property
+    def task(self):
+        """fairseq's task."""
+        return self.experiment.task(self.method)
+
+    def flags(self):
+        """Flags of the training, but for the task."""
+        metric = "loss" if self.method.flags["criterion"] == "cross_entropy" else "nll_loss"
+        found = {"best-checkpoint-metric": metric, **self.experiment.train, **self.method.flags, **self.grid}
+        return {flag: value for flag, value in found.items() if flag != "task"}
+
+    def language_pairs(self):
+        """The flag that names all directions of a multilingual model; none for others."""
+        pairs = ",".join("-".join(direction) for direction in self.directions)
+        return ["--lang-pairs", pairs] if self.experiment.multilingual else []
 
     def train(self, cpu):
         """fairseq-train."""
-        metric = "loss" if self.method.flags["criterion"] == "cross_entropy" else "nll_loss"
-        shared = {"best-checkpoint-metric": metric, **self.experiment.train}
-        flags = {**shared, **self.method.flags, **self.grid}
-        command = ["fairseq-train", f"{self.data}/bin", "--user-dir", PACKAGE, "--task", "translation", *self.pair()]
-        command += arguments(flags)
+        names = self.language_pairs() or pair(self.directions[0])
+        command = ["fairseq-train", f"{self.data}/bin", "--user-dir", PACKAGE, "--task", self.task, *names]
+        command += arguments(self.flags())
         command += ["--seed", str(self.seed), "--save-dir", f"{self.name}/checkpoints"]
         command += ["--log-format", "json", "--log-file", f"{self.name}/train.log", "--distributed-world-size", "1"]
         return command + ["--cpu"] * cpu
@@ -69,63 +90,105 @@ class Cell:
         number = ["--inputs", f"{self.name}/checkpoints", f"--num-{kind}-checkpoints"]
         return ["labo", "average", *number, str(self.experiment.decode.average), "--output", self.checkpoint]
 
-    def calibrate(self, kind, cpu):
-        """labo calibrate."""
-        command = ["labo", "calibrate", f"{self.data}/bin", "--path", self.checkpoint, "--calibrator", kind]
-        objective = self.experiment.decode.objective
-        return [*command, "--objective", objective, "--out", f"{self.name}/calibration/{kind}"] + ["--cpu"] * cpu
-
-    def sweep(self, cpu):
-        """labo calibrate --sweep."""
-        command = ["labo", "calibrate", f"{self.data}/bin", "--path", self.checkpoint, "--out", f"{self.name}/sweep"]
-        return [*command, "--sweep", "--sweep-beam", str(self.experiment.decode.beam)] + ["--cpu"] * cpu
-
     def settings(self):
         """[(calibrator, length penalty)] to tune on validation data, for every method alike."""
         decode = self.experiment.decode
         return [(kind, lenpen) for kind in decode.calibrate for lenpen in decode.lenpen]
 
-    def generate(self, subset, kind, lenpen, cpu):
-        """fairseq-generate with one of the settings."""
-        decode = self.experiment.decode
-        task = ["--task", "translation"]
-        if kind != "none":
-            file = f"{self.name}/calibration/{kind}/calibration.json"
-            task = ["--task", "calibrated_translation", "--calibration", file]
-        command = ["fairseq-generate", f"{self.data}/bin", "--user-dir", PACKAGE, *task, *self.pair()]
-        command += ["--path", self.checkpoint, "--gen-subset", subset, "--beam", str(decode.beam)]
-        command += ["--lenpen", str(lenpen), "--max-tokens", str(decode.max_tokens), *decode.flags]
-        return command + ["--cpu"] * cpu
-
     def decode_record(self):
         """The settings of decoding as JSON reads them."""
         return json.loads(json.dumps(asdict(self.experiment.decode)))
 
+
+@dataclass
+class Part:
+    """One direction of a cell: its calibration, translations and scores, in a run folder of their own.
+
+    That is the cell's folder where the model has one direction, a folder inside it otherwise.
+    """
+
+    cell: Cell
+    direction: tuple
+
+    @property
+    def name(self):
+        """Path of its folder below the experiment's folder."""
+        return f"{self.cell.name}/{'-'.join(self.direction)}" if self.cell.experiment.multilingual else self.cell.name
+
+    def scores(self, status):
+        """The part of the cell's status about this direction, to read and to complete."""
+        if not self.cell.experiment.multilingual:
+            return status
+        return status.setdefault("directions", {}).setdefault("-".join(self.direction), {})
+
+    def text(self, kind, subset, language):
+        """Path of a text of the prepared corpus, say data/de-en/bpe/test.de."""
+        infix = f".{'-'.join(self.direction)}" if self.cell.experiment.multilingual else ""
+        return f"{self.cell.data}/{kind}/{subset}{infix}.{language}"
+
+    def calibrate(self, kind, cpu):
+        """labo calibrate."""
+        cell = self.cell
+        command = ["labo", "calibrate", f"{cell.data}/bin", "--path", cell.checkpoint, "--calibrator", kind]
+        command += pair(self.direction) if cell.experiment.multilingual else []
+        objective = cell.experiment.decode.objective
+        return [*command, "--objective", objective, "--out", f"{self.name}/calibration/{kind}"] + ["--cpu"] * cpu
+
+    def sweep(self, cpu):
+        """labo calibrate --sweep."""
+        cell, beam = self.cell, self.cell.experiment.decode.beam
+        command = ["labo", "calibrate", f"{cell.data}/bin", "--path", cell.checkpoint, "--out", f"{self.name}/sweep"]
+        return [*command, "--sweep", "--sweep-beam", str(beam)] + ["--cpu"] * cpu
+
+    def generate(self, subset, kind, lenpen, cpu):
+        """fairseq-generate with one of the settings."""
+        cell, decode = self.cell, self.cell.experiment.decode
+        task = ["--task", cell.task]
+        if kind != "none":
+            file = f"{self.name}/calibration/{kind}/calibration.json"
+            task = ["--task", f"calibrated_{cell.task}", "--calibration", file]
+        names = [*pair(self.direction), *cell.language_pairs()]
+        command = ["fairseq-generate", f"{cell.data}/bin", "--user-dir", PACKAGE, *task, *names]
+        # what the model was trained on is the task's to know again
+        command += arguments({flag: value for flag, value in cell.flags().items() if flag in LANGUAGE_FLAGS})
+        command += ["--path", cell.checkpoint, "--gen-subset", subset, "--beam", str(decode.beam)]
+        command += ["--lenpen", str(lenpen), "--max-tokens", str(decode.max_tokens), *decode.flags]
+        return command + ["--cpu"] * cpu
+
     def splits(self, subset, size, lowercase):
         """labo splits of the chosen translations of a subset."""
         source, target = self.direction
-        command = ["labo", "splits", "--json", "--dict", f"{self.data}/bin/dict.{source}.txt"]
-        command += ["--source", f"{self.data}/bpe/{subset}.{source}"]
-        command += ["--reference", f"{self.data}/raw/{subset}.{target}"]
-        command += ["--system", f"{slug(self.method.name)}={self.name}/generate-{subset}.txt"]
+        command = ["labo", "splits", "--json", "--dict", f"{self.cell.data}/bin/dict.{source}.txt"]
+        command += ["--source", self.text("bpe", subset, source), "--reference", self.text("raw", subset, target)]
+        command += ["--system", f"{slug(self.cell.method.name)}={self.name}/generate-{subset}.txt"]
         return command + ([] if size == "equal" else ["--size", str(size)]) + ["--lowercase"] * lowercase
 
 
-def prepare(experiment, direction, raw_dir=None):
-    """labo prepare, of one direction; None where the corpus is prepared already."""
+def pair(direction):
+    """Flags that name the languages."""
+    return ["--source-lang", direction[0], "--target-lang", direction[1]]
+
+
+def label(directions):
+    """Name of the folder of directions that one model learns, as `labo prepare` names it: de-en, de_fr-en."""
+    return "-".join("_".join(side) for side in languages(directions))
+
+
+def prepare(experiment, directions, raw_dir=None):
+    """labo prepare, of the directions of one training; None where the corpus is prepared already."""
     if "prepared" in experiment.corpus:
         return None
-    source, target = direction
+    source, target = (",".join(side) for side in languages(directions))
     command = ["labo", "prepare", experiment.corpus["name"], "--source", source, "--target", target]
-    command += ["--out", f"data/{source}-{target}", *(["--raw-dir", str(Path(raw_dir).resolve())] if raw_dir else [])]
+    command += ["--out", f"data/{label(directions)}", *(["--raw-dir", str(Path(raw_dir).resolve())] if raw_dir else [])]
     return command + arguments(experiment.corpus.get("prepare", {}))
 
 
 def first_cells(experiment):
     """All cells that can start at once: those without a grid, and the candidates of the grids."""
     return [
-        Cell(experiment, direction, method, seed, point)
-        for direction in experiment.directions
+        Cell(experiment, directions, method, seed, point)
+        for directions in experiment.trainings
         for seed in experiment.seeds
         for method in experiment.methods
         if not method.grid or seed == experiment.seeds[0]
@@ -133,9 +196,9 @@ def first_cells(experiment):
     ]
 
 
-def later_cells(experiment, direction, method, point):
+def later_cells(experiment, directions, method, point):
     """The other seeds of a method with a grid, once its point is chosen."""
-    return [Cell(experiment, direction, method, seed, point) for seed in experiment.seeds[1:]]
+    return [Cell(experiment, directions, method, seed, point) for seed in experiment.seeds[1:]]
 
 
 def shown(command, output=None):

@@ -34,8 +34,8 @@ def check_commands(experiment, cells):
 
 def representatives(experiment):
     """One cell of each method and grid point; flags do not depend on seed and direction."""
-    direction, seed = experiment.directions[0], experiment.seeds[0]
-    return [Cell(experiment, direction, m, seed, point) for m in experiment.methods for point in m.candidates()]
+    directions, seed = experiment.trainings[0], experiment.seeds[0]
+    return [Cell(experiment, directions, m, seed, point) for m in experiment.methods for point in m.candidates()]
 
 
 def check_gpus(gpus):

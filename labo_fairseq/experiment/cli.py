@@ -84,8 +84,8 @@ def _gpus(text):
 def _print_commands(experiment, cpu, raw_dir):
     """Every command of every cell, for a shell. What validation data will choose is said in a comment."""
     decode = experiment.decode
-    for direction in experiment.directions:
-        command = cells.prepare(experiment, direction, raw_dir)
+    for directions in experiment.trainings:
+        command = cells.prepare(experiment, directions, raw_dir)
         if command:
             print(cells.shown(command))
     for cell in cells.first_cells(experiment):
@@ -93,22 +93,25 @@ def _print_commands(experiment, cpu, raw_dir):
         print(cells.shown(cell.train(cpu)))
         if decode.average:
             print(cells.shown(cell.average()))
-        for kind in decode.calibrate:
-            if kind != "none":
-                print(cells.shown(cell.calibrate(kind, cpu)))
-        for kind, lenpen in cell.settings():
-            print(
-                cells.shown(cell.generate("valid", kind, lenpen, cpu), f"{cell.name}/valid/{kind}.lenpen{lenpen}.txt")
-            )
-        kind, lenpen = cell.settings()[0]
-        if len(cell.settings()) > 1:
-            print("# with the setting of the highest BLEU on valid in place of this one:")
-        print(cells.shown(cell.generate("test", kind, lenpen, cpu), f"{cell.name}/generate-test.txt"))
-        if decode.sweep:
-            print(cells.shown(cell.sweep(cpu)))
-        for subset, size in decode.splits:
-            print(cells.shown(cell.splits(subset, size, False), f"{cell.name}/splits-{subset}.json"))
+        for part in cell.parts:
+            _print_decoding(part, decode, cpu)
     for method in experiment.methods:
         if method.grid and len(experiment.seeds) > 1:
             seeds = ", ".join(map(str, experiment.seeds[1:]))
             print(f"\n# {method.name}: seeds {seeds} follow with the grid's point of the highest BLEU on valid")
+
+
+def _print_decoding(part, decode, cpu):
+    settings = part.cell.settings()
+    for kind in decode.calibrate:
+        if kind != "none":
+            print(cells.shown(part.calibrate(kind, cpu)))
+    for kind, lenpen in settings:
+        print(cells.shown(part.generate("valid", kind, lenpen, cpu), f"{part.name}/valid/{kind}.lenpen{lenpen}.txt"))
+    if len(settings) > 1:
+        print("# with the setting of the highest BLEU on valid in place of this one:")
+    print(cells.shown(part.generate("test", *settings[0], cpu), f"{part.name}/generate-test.txt"))
+    if decode.sweep:
+        print(cells.shown(part.sweep(cpu)))
+    for subset, size in decode.splits:
+        print(cells.shown(part.splits(subset, size, False), f"{part.name}/splits-{subset}.json"))

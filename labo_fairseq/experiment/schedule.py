@@ -35,10 +35,10 @@ def states(experiment, out):
     out, found = Path(out), {}
     for cell in cells.first_cells(experiment):
         found[cell.name] = (cell, state(cell, out))
-    for direction, method in _grids(experiment):
-        point = chosen_point(found.values(), direction, method)
+    for directions, method in _grids(experiment):
+        point = chosen_point(found.values(), directions, method)
         if point is not None:
-            later = cells.later_cells(experiment, direction, method, point)
+            later = cells.later_cells(experiment, directions, method, point)
             found.update({cell.name: (cell, state(cell, out)) for cell in later})
     return list(found.values())
 
@@ -56,17 +56,22 @@ def state(cell, out):
     return status
 
 
-def chosen_point(found, direction, method):
+def chosen_point(found, directions, method):
     """The grid's point with the highest BLEU on validation data; None while a candidate is still to come.
 
-    found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have.
+    found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have. Of several
+    directions the mean counts.
     """
-    candidates = [(c, s) for c, s in found if c.direction == direction and c.method == method]
+    candidates = [(c, s) for c, s in found if c.directions == directions and c.method == method]
     first = [(c, s) for c, s in candidates if c.seed == c.experiment.seeds[0]]
     if len(first) < len(method.candidates()) or any(s["state"] in ("waiting", "running") for _, s in first):
         return None
     done = [(c, s) for c, s in first if s["state"] == "done"]
-    return max(done, key=lambda pair: pair[1]["valid"]["bleu"])[0].grid if done else None
+    return max(done, key=lambda pair: _valid_bleu(*pair))[0].grid if done else None
+
+
+def _valid_bleu(cell, status):
+    return sum(part.scores(status)["valid"]["bleu"] for part in cell.parts) / len(cell.parts)
 
 
 class _Work:
@@ -78,15 +83,15 @@ class _Work:
             self.devices.put(gpus[i % len(gpus)] if gpus else None)
 
     def run(self, raw_dir):
-        """Prepare the directions, then run what can start; a grid's other seeds follow its choice."""
+        """Prepare the corpora, then run what can start; a grid's other seeds follow its choice."""
         failed = self._prepare(raw_dir)
         todo = cells.first_cells(self.experiment)
         waiting = [(d, m) for d, m in _grids(self.experiment) if d not in failed]
         total = len(todo) + sum(len(self.experiment.seeds) - 1 for _ in _grids(self.experiment))
-        ready = [cell for cell in todo if cell.direction not in failed]
+        ready = [cell for cell in todo if cell.directions not in failed]
         for cell in todo:
-            if cell.direction in failed:
-                self.found[cell.name] = (cell, {"state": "failed", "message": failed[cell.direction]})
+            if cell.directions in failed:
+                self.found[cell.name] = (cell, {"state": "failed", "message": failed[cell.directions]})
         with (
             tqdm(total=total, desc=self.experiment.name, bar_format=BAR, disable=None) as bar,
             concurrent.futures.ThreadPoolExecutor(self.jobs) as pool,
@@ -106,20 +111,20 @@ class _Work:
                 cell, status = future.result()
                 self.found[cell.name] = (cell, status)
                 _tell(cell, status)
-            for direction, method in list(waiting):
-                point = chosen_point(self.found.values(), direction, method)
+            for directions, method in list(waiting):
+                point = chosen_point(self.found.values(), directions, method)
                 if point is not None:
-                    waiting.remove((direction, method))
-                    later = cells.later_cells(self.experiment, direction, method, point)
+                    waiting.remove((directions, method))
+                    later = cells.later_cells(self.experiment, directions, method, point)
                     futures |= {pool.submit(self._one, cell) for cell in later}
 
     def _prepare(self, raw_dir):
         failed = {}
-        for direction in self.experiment.directions:
+        for directions in self.experiment.trainings:
             try:
-                self.runner.prepare(self.experiment, direction, raw_dir)
+                self.runner.prepare(self.experiment, directions, raw_dir)
             except (StepError, OSError) as error:
-                failed[direction] = f"not prepared: {error}"
+                failed[directions] = f"not prepared: {error}"
         return failed
 
     def _one(self, cell):
@@ -139,12 +144,13 @@ class _Work:
 
 
 def _grids(experiment):
-    """[(direction, method)] of the methods with a grid."""
-    return [(d, m) for d in experiment.directions for m in experiment.methods if m.grid]
+    """[(directions of a training, method)] of the methods with a grid."""
+    return [(d, m) for d in experiment.trainings for m in experiment.methods if m.grid]
 
 
 def _tell(cell, status):
-    shown = status["message"] if "message" in status else f"BLEU {status['bleu']['value']:.2f}"
+    scores = [part.scores(status).get("bleu", {}).get("value", 0) for part in cell.parts]
+    shown = status.get("message") or f"BLEU {', '.join(f'{score:.2f}' for score in scores)}"
     tqdm.write(f"{cell.name}: {status['state']}: {shown}", file=sys.stderr)
 
 

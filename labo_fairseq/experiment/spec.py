@@ -6,6 +6,7 @@
     name: multi30k                  # as for `labo prepare`; or `prepared: DIR`, a folder that it wrote
     directions: [en-de]
     prepare: {bpe-operations: 4000} # further flags of `labo prepare`
+    multilingual: false             # true: one model of all directions; `task` in `train` or `methods` says which task
   train:                            # flags of fairseq-train that all methods share
     arch: transformer_iwslt_de_en
     max-update: 20000
@@ -35,10 +36,11 @@ SUBSETS = ("valid", "test")
 # set by the steps themselves: a second value would send results elsewhere
 RESERVED = (
     "seed", "save-dir", "log-file", "log-format", "user-dir", "source-lang", "target-lang", "task", "data", "cpu",
-    "distributed-world-size", "restore-file",
+    "distributed-world-size", "restore-file", "lang-pairs",
 )  # fmt: skip
+MULTILINGUAL_TASKS = ("multilingual_translation", "translation_multi_simple_epoch")
 TOP = ("name", "description", "baseline", "corpus", "train", "methods", "seeds", "decode", "profiles")
-CORPUS = ("name", "prepared", "directions", "prepare")
+CORPUS = ("name", "prepared", "directions", "prepare", "multilingual")
 DECODE = ("beam", "lenpen", "average", "calibrate", "objective", "splits", "sweep", "max-tokens", "flags")
 
 
@@ -86,6 +88,20 @@ class Experiment:
     seeds: tuple
     decode: Decode
 
+    @property
+    def multilingual(self):
+        """Whether one model learns all directions."""
+        return self.corpus.get("multilingual", False)
+
+    @property
+    def trainings(self):
+        """Tuples of directions that one model learns."""
+        return (self.directions,) if self.multilingual else tuple((direction,) for direction in self.directions)
+
+    def task(self, method):
+        """fairseq's task for the training of a method."""
+        return {"task": "translation", **self.train, **method.flags}["task"]
+
     def fail(self, key, reason):
         """Raise UserError about a key."""
         raise UserError(f"{self.file}: {key}: {reason}")
@@ -105,23 +121,27 @@ def read(file, profile=None):
             raise UserError(f"--profile: {profile}: not in {file}: its profiles are {known}")
         content = _merged(content, profiles[profile])
     corpus, directions = _corpus(check, content)
-    methods = _methods(check, content)
+    reserved = [flag for flag in RESERVED if flag != "task"] if corpus.get("multilingual") else RESERVED
+    methods = _methods(check, content, reserved)
     names = [method.name for method in methods]
     baseline = content.get("baseline", names[0])
     if baseline not in names:
         check.fail("baseline", f"{baseline!r} is no method: choose from {', '.join(names)}")
-    return Experiment(
+    experiment = Experiment(
         str(file),
         check.name(content.get("name"), "name"),
         profile,
         baseline,
         corpus,
         directions,
-        _flags(check, content.get("train"), "train"),
+        _flags(check, content.get("train"), "train", reserved),
         methods,
         _seeds(check, content.get("seeds")),
         _decode(check, content.get("decode", {})),
     )
+    if experiment.multilingual:
+        _check_multilingual(experiment)
+    return experiment
 
 
 def arguments(flags):
@@ -241,9 +261,32 @@ def _corpus(check, content):
         lambda one: isinstance(one, str) and pattern.fullmatch(one),
         "a direction such as en-de",
     )
-    if "prepared" in corpus and len(directions) > 1:
-        check.fail("corpus.directions", "a prepared folder has one direction: give one")
+    if not isinstance(corpus.get("multilingual", False), bool):
+        check.fail("corpus.multilingual", f"{corpus['multilingual']!r}: must be true or false")
+    if "prepared" in corpus and len(directions) > 1 and not corpus.get("multilingual"):
+        check.fail("corpus.directions", "a prepared folder has one direction: give one, or `multilingual: true`")
     return corpus, tuple(tuple(one.split("-")) for one in directions)
+
+
+def _check_multilingual(experiment):
+    sources, targets = languages(experiment.directions)
+    pairs = {(source, target) for source in sources for target in targets if source != target}
+    if len(experiment.directions) < 2 or set(experiment.directions) != pairs:
+        experiment.fail(
+            "corpus.directions",
+            "one model learns all pairs of its source and target languages, two or more, as `labo prepare` makes them: "
+            f"give {', '.join(sorted(map('-'.join, pairs)))}, or leave `multilingual` out",
+        )
+    for method in experiment.methods:
+        if experiment.task(method) not in MULTILINGUAL_TASKS:
+            experiment.fail(f"methods.{method.name}.task", f"missing: choose from {', '.join(MULTILINGUAL_TASKS)}")
+    if experiment.decode.sweep:
+        experiment.fail("decode.sweep", "not for a multilingual model: leave it out")
+
+
+def languages(directions):
+    """(sources, targets) of directions, each language once, in their order."""
+    return tuple(list(dict.fromkeys(side)) for side in zip(*directions, strict=True))
 
 
 def _flags(check, value, key, reserved=RESERVED):
@@ -259,7 +302,7 @@ def _flags(check, value, key, reserved=RESERVED):
     return flags
 
 
-def _methods(check, content):
+def _methods(check, content, reserved):
     methods = []
     for name, flags in check.mapping(content.get("methods"), "methods").items():
         key = f"methods.{name}"
@@ -267,7 +310,7 @@ def _methods(check, content):
         flags = dict(check.mapping(flags, key))
         vary = check.mapping(flags.pop("vary", {}), f"{key}.vary")
         grid = {flag: value for flag, value in flags.items() if isinstance(value, list)}
-        flags = _flags(check, {flag: value for flag, value in flags.items() if flag not in grid}, key)
+        flags = _flags(check, {flag: value for flag, value in flags.items() if flag not in grid}, key, reserved)
         for part, where in ((grid, key), (vary, f"{key}.vary")):
             _flags(check, dict.fromkeys(part), where)
             for flag, values in part.items():

@@ -46,12 +46,12 @@ class Runner:
             with contextlib.suppress(OSError):
                 process.terminate()
 
-    def prepare(self, experiment, direction, raw_dir):
-        """Prepare the corpus of a direction. Raises StepError."""
-        command = cells.prepare(experiment, direction, raw_dir)
+    def prepare(self, experiment, directions, raw_dir):
+        """Prepare the corpus of the directions of one training. Raises StepError."""
+        command = cells.prepare(experiment, directions, raw_dir)
         if command:
             (self.out / "data").mkdir(parents=True, exist_ok=True)
-            self._call(command, self.out / f"data/{'-'.join(direction)}.log")
+            self._call(command, self.out / f"data/{cells.label(directions)}.log")
 
     def run(self, cell, gpu=None, report=lambda fraction: None):
         """Carry out what is missing of a cell; returns its status, which stands in status.json too. Never raises."""
@@ -64,7 +64,8 @@ class Runner:
             cells.claim(folder, cell, self.cpu)
             if before.get("state") == "diverged":  # it would again
                 return before
-            if before.get("state") == "done" and (folder / "generate-test.txt").exists():
+            translated = all((self.out / part.name / "generate-test.txt").exists() for part in cell.parts)
+            if before.get("state") == "done" and translated:
                 return before
             status["seconds"] = before.get("seconds", 0)
             _Steps(self, cell, folder, gpu, status, report).run()
@@ -136,30 +137,48 @@ class _Steps:
         self._train()
         if decode.average:
             self._step("average", self.cell.average(), self._inside(self.cell.checkpoint))
+        for part in self.cell.parts:
+            self._decode(part)
+
+    def _decode(self, part):
+        """All that follows the training, for one direction."""
+        decode, folder = self.cell.experiment.decode, self._inside(part.name)
+        self._begin_part(part, folder)
         for kind in decode.calibrate:
             if kind != "none":
-                made = self.folder / "calibration" / kind / "calibration.json"
-                self._step("calibrate", self.cell.calibrate(kind, self.runner.cpu), made)
-        kind, lenpen = self._tune()
-        self._keep_reliability(kind)
-        self._generate("test", kind, lenpen, "generate-test.txt")
+                made = folder / "calibration" / kind / "calibration.json"
+                self._step("calibrate", part.calibrate(kind, self.runner.cpu), made)
+        kind, lenpen = self._tune(part, folder)
+        _keep_reliability(folder, kind)
+        self._generate(part, "test", kind, lenpen, folder / "generate-test.txt")
         if decode.sweep:
-            self._step("sweep", self.cell.sweep(self.runner.cpu), self.folder / "sweep" / "temperatures.tsv")
+            self._step("sweep", part.sweep(self.runner.cpu), folder / "sweep" / "temperatures.tsv")
         for subset, size in decode.splits:
-            command = self.cell.splits(subset, size, self._corpus().lowercase)
-            self._step("splits", command, self.folder / f"splits-{subset}.json", captured=True)
-        self._score()
+            command = part.splits(subset, size, self._corpus(part).lowercase)
+            self._step("splits", command, folder / f"splits-{subset}.json", captured=True)
+        self._score(part, folder)
 
     def _begin(self):
-        with write_aside(self.folder / "data") as stream:
-            stream.write(os.path.relpath(self._inside(self.cell.data), self.folder) + "\n")
+        for part in self.cell.parts:
+            folder = self._inside(part.name)
+            folder.mkdir(exist_ok=True)
+            with write_aside(folder / "data") as stream:
+                stream.write(os.path.relpath(self._inside(self.cell.data), folder) + "\n")
+                if folder != self.folder:
+                    stream.write("-".join(part.direction) + "\n")
         cells.write_json(self.folder / "versions.json", {**versions(), "git": git_revision(), "python": sys.version})
+
+    def _begin_part(self, part, folder):
+        """Give the run folder of a direction what it shares with the others."""
+        if folder != self.folder:
+            for name in ("command.json", "train.log"):
+                _copy(self.folder / name, folder / name)
 
     def _inside(self, path):
         return self.runner.out / path
 
-    def _corpus(self):
-        return corpus_at(self._inside(self.cell.data))
+    def _corpus(self, part):
+        return corpus_at(self._inside(self.cell.data), "-".join(part.direction))
 
     def _step(self, name, command, made, captured=False):
         """Run a command unless `made` is there; captured: `made` is its standard output."""
@@ -212,40 +231,42 @@ class _Steps:
         if diverged:
             raise StepError("diverged", f"{diverged[0]}: lower the learning rate ({log})")
 
-    def _tune(self):
+    def _tune(self, part, folder):
         """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""
-        corpus = self._corpus()
+        corpus = self._corpus(part)
         references = corpus.lines("raw", corpus.target, "valid")
         found = []
         for kind, lenpen in self.cell.settings():
             file = f"valid/{kind}.lenpen{lenpen}.txt"
-            (self.folder / "valid").mkdir(exist_ok=True)
-            self._generate("valid", kind, lenpen, file)
-            system = systems.read_system(self.cell.name, str(self.folder / file))
+            (folder / "valid").mkdir(exist_ok=True)
+            self._generate(part, "valid", kind, lenpen, folder / file)
+            system = systems.read_system(part.name, str(folder / file))
             lines = systems.texts(system, references, corpus.file("raw", corpus.target, "valid"))
             score = bleu.corpus_bleu(lines, references, corpus.lowercase).value
             found.append({"calibrate": kind, "lenpen": lenpen, "bleu": score, "file": file})
         best = max(found, key=lambda one: one["bleu"])
-        cells.write_json(self.folder / "tuning.json", {"chosen": best, "all": found})
-        _copy(self.folder / best["file"], self.folder / "generate-valid.txt")
-        self.status["valid"] = best
+        cells.write_json(folder / "tuning.json", {"chosen": best, "all": found})
+        _copy(folder / best["file"], folder / "generate-valid.txt")
+        part.scores(self.status)["valid"] = best
         return best["calibrate"], best["lenpen"]
 
-    def _generate(self, subset, kind, lenpen, file):
-        command = self.cell.generate(subset, kind, lenpen, self.runner.cpu)
-        self._step(f"generate-{subset}", command, self.folder / file, captured=True)
+    def _generate(self, part, subset, kind, lenpen, file):
+        command = part.generate(subset, kind, lenpen, self.runner.cpu)
+        self._step(f"generate-{subset}", command, file, captured=True)
 
-    def _keep_reliability(self, kind):
-        made = self.folder / "calibration" / kind / "reliability.tsv"
-        if made.exists():  # where the report looks for it
-            _copy(made, self.folder / "reliability.tsv")
-
-    def _score(self):
-        run = read_run(self.folder)
+    def _score(self, part, folder):
+        run = read_run(folder)
         if run.bleu is None:
             raise StepError("failed", f"not scored: {run.status}")
-        self.status.update(updates=run.updates, minutes=run.minutes, bleu=vars(run.bleu))
+        part.scores(self.status)["bleu"] = vars(run.bleu)
+        self.status.update(updates=run.updates, minutes=run.minutes)
         self.status.update(perplexity=run.perplexity, share_under_p_star=run.share_under_p_star)
+
+
+def _keep_reliability(folder, kind):
+    made = folder / "calibration" / kind / "reliability.tsv"
+    if made.exists():  # where the report looks for it
+        _copy(made, folder / "reliability.tsv")
 
 
 def git_revision():

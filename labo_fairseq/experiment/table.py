@@ -19,12 +19,13 @@ from .spec import slug
 def write_tables(experiment, found, out, report=True):
     """Write OUT/DIRECTION/*.tsv and *.md, the plots and the report; returns [TextTable] of the scores.
 
-    found: pairs of (Cell, status).
+    found: pairs of (Cell, status). Below they are pairs of (Part, its scores in the status).
     """
     out, tables = Path(out), []
     for direction in experiment.directions:
-        pairs = [(c, s) for c, s in found if c.direction == direction]
-        groups = _groups(experiment, pairs)
+        mine = [(c, s) for c, s in found if direction in c.directions]
+        groups = {m: _parts(direction, group) for m, group in _groups(experiment, mine).items()}
+        pairs = _parts(direction, mine)
         folder = out / "-".join(direction)
         folder.mkdir(parents=True, exist_ok=True)
         made = [_scores(experiment, direction, groups, out)]
@@ -53,11 +54,21 @@ def table_of_status(found):
     """One row per cell."""
     rows = [["cell", "state", "step", "hours", "BLEU valid", "BLEU test", "message"]]
     for one, status in found:
-        scores = [status.get("valid", {}).get("bleu"), status.get("bleu", {}).get("value")]
+        scores = [part.scores(status) for part in one.parts]
+        columns = [[s.get(key, {}).get(name) for s in scores] for key, name in (("valid", "bleu"), ("bleu", "value"))]
         hours = status["seconds"] / 3600 if "seconds" in status else None
-        numbers = [shown(hours, ".2f"), *(shown(score, ".2f") for score in scores)]
+        numbers = [shown(hours, ".2f"), *("/".join(shown(score, ".2f") for score in column) for column in columns)]
         rows.append([one.name, status["state"], status.get("step") or "–", *numbers, status.get("message") or "–"])
     return TextTable("cells", rows)
+
+
+def _parts(direction, pairs):
+    """[(Part, status with the scores of this direction)] of pairs of (Cell, status)."""
+    found = []
+    for one, status in pairs:
+        part = next(part for part in one.parts if part.direction == direction)
+        found.append((part, {**status, **part.scores(status)}))
+    return found
 
 
 def _groups(experiment, pairs):
@@ -66,7 +77,7 @@ def _groups(experiment, pairs):
     groups = {}
     for method in methods:
         mine = [(c, s) for c, s in pairs if c.method is method]
-        point = chosen_point(mine, mine[0][0].direction, method) if method.grid and mine else {}
+        point = chosen_point(mine, mine[0][0].directions, method) if method.grid and mine else {}
         if point is None:  # nothing is chosen yet, so no candidate may stand for the method
             groups[method] = [(c, {**s, "state": "candidate"} if s["state"] == "done" else s) for c, s in mine]
         else:
@@ -89,7 +100,7 @@ def _scores(experiment, direction, groups, out):
     columns, bottom = {}, []
     # without the baseline there is nothing to differ from: the first finished method must not take its place silently
     if experiment.baseline in read:
-        columns, bottom = _scored(read, corpus_at(out / next(c for g in done.values() for c, _ in g).data))
+        columns, bottom = _scored(read, _corpus(next(p for g in done.values() for p, _ in g), out))
     rows = [["method", "cells", *columns, "BLEU valid", "lenpen", "calibrated by", "chosen", "updates", "minutes"]]
     for method in groups:
         values = [column.get(method.name, "–") for column in columns.values()]
@@ -101,6 +112,10 @@ def _scores(experiment, direction, groups, out):
             f"{c.name}: {s['state']}: {s.get('message', '')}".rstrip(": ") for c, s in group if s["state"] != "done"
         ]
     return TextTable(f"{experiment.name}: {direction[0]} → {direction[1]}, test", rows, bottom)
+
+
+def _corpus(part, out):
+    return corpus_at(out / part.cell.data, "-".join(part.direction))
 
 
 def _scored(read, corpus):
@@ -128,7 +143,7 @@ def _decoding(group):
         return ["–"] * 6
     valid = [s["valid"] for _, s in group]
     mean = sum(v["bleu"] for v in valid) / len(valid)
-    point = ", ".join(f"{flag}={value}" for flag, value in group[0][0].grid.items()) or "–"
+    point = ", ".join(f"{flag}={value}" for flag, value in group[0][0].cell.grid.items()) or "–"
     updates = "/".join(str(s["updates"]) for _, s in group)
     minutes = "/".join(shown(s["minutes"], ".1f") for _, s in group)
     lenpens, kinds = ("/".join(str(v[key]) for v in valid) for key in ("lenpen", "calibrate"))
@@ -139,7 +154,7 @@ def _splits(experiment, direction, subset, groups, out):
     """Table 4 of LABO: BLEU by training frequency of the source, over the seeds."""
     by_method, signature = {}, ""
     for method, group in groups.items():
-        files = [cells.read_json(out / c.name / f"splits-{subset}.json") for c, _ in _done(group)]
+        files = [cells.read_json(out / p.name / f"splits-{subset}.json") for p, _ in _done(group)]
         if files and all(files):
             signature = files[0]["signature"]
             by_method[method.name] = [[next(iter(p["scores"].values())) for p in f["scores"]] for f in files]

@@ -162,7 +162,8 @@ def wilson_interval(correct, count, z=1.96):
     share, ratio = correct / count, z * z / count
     middle = (share + ratio / 2) / (1 + ratio)
     half = z / (1 + ratio) * (share * (1 - share) / count + ratio / (4 * count)).sqrt()
-    return (middle - half).clamp(min=0), (middle + half).clamp(max=1)
+    # the share lies inside, which rounding must not change at 0 and 1
+    return torch.minimum(middle - half, share).clamp(min=0), torch.maximum(middle + half, share).clamp(max=1)
 
 
 def _ranked(confidence, correct):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,8 +49,9 @@ arguments = sys.argv[1:]
 value = lambda flag: arguments[arguments.index(flag) + 1]
 subset, path = value("--gen-subset"), value("--path")
 print(json.dumps(["generate", path.split("/checkpoints")[0], subset, value("--lenpen")]), file=open("calls.txt", "a"))
-wrong = 2 * abs(float(value("--lenpen")) - 2) + 3 * ("=0.1" in path) + 2 * ("seed2" in path)
-for i, line in enumerate(pathlib.Path(arguments[0], "../tok", subset + ".en").read_text().splitlines()):
+pair = f".{value('--source-lang')}-{value('--target-lang')}" if "--lang-pairs" in arguments else ""
+wrong = ("fr" in pair) + 2 * abs(float(value("--lenpen")) - 2) + 3 * ("=0.1" in path) + 2 * ("seed2" in path)
+for i, line in enumerate(pathlib.Path(arguments[0], "../tok", subset + pair + ".en").read_text().splitlines()):
     line = "x y z" if i < wrong else line
     print(f"S-{i}\\td\\nT-{i}\\t{line}\\nH-{i}\\t-0.5\\t{line}\\nD-{i}\\t-0.5\\t{line}\\nP-{i}\\t-0.5")
 """
@@ -241,6 +243,69 @@ def test_cells_are_placed_on_devices(content, write, stand_ins, out):
     trained = [call for call in calls(out) if call[0] == "train"]
     assert {call[3] for call in trained} == {"0", "3"}
     assert "--cpu" not in json.loads((out / "de-en/labo/seed1/command.json").read_text())
+
+
+@pytest.fixture
+def two_directions(content, tiny_corpus, tmp_path):
+    """The experiment on a corpus of de-en and fr-en, with one model of both."""
+    folder = tmp_path / "two"
+    (folder / "bin").mkdir(parents=True)
+    for kind in ("raw", "tok", "bpe"):
+        (folder / kind).mkdir()
+        for file in (tiny_corpus / kind).iterdir():
+            subset, language = file.name.split(".")
+            for source in ("de", "fr"):
+                name = f"{subset}.{source}-en.{language.replace('de', source)}"
+                shutil.copy(file, folder / kind / name)
+    manifest = {"source": "de,fr", "target": "en", "synthetic": True, "lowercased": True}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    content["corpus"] = {"prepared": str(folder), "directions": ["de-en", "fr-en"], "multilingual": True}
+    content["train"] |= {"task": "translation_multi_simple_epoch", "decoder-langtok": True}
+    return content
+
+
+def test_one_model_of_two_directions(experiment, two_directions, out):
+    two_directions["methods"]["labo"]["rho"] = [0.5, 1]
+    two_directions["decode"]["lenpen"] = [1, 2]
+    code, rows, _ = experiment(changed=two_directions)
+    assert code == 0, rows
+    assert column(rows, "cells") == {"smoothing": "2/2", "labo": "2/2"}
+    made = calls(out)
+    assert sorted(call[1] for call in made if call[0] == "train") == [
+        "de_fr-en/labo.rho=0.5/seed1", "de_fr-en/labo.rho=0.5/seed2", "de_fr-en/labo.rho=1/seed1",
+        "de_fr-en/smoothing/seed1", "de_fr-en/smoothing/seed2",
+    ]  # fmt: skip
+    # each direction is tuned and translated by itself
+    assert len([call for call in made if call[0] == "generate"]) == 5 * 2 * 3
+    cell = out / "de_fr-en/smoothing/seed1"
+    scores = json.loads((cell / "status.json").read_text())["directions"]
+    assert scores["de-en"]["bleu"]["value"] > scores["fr-en"]["bleu"]["value"] > 0
+    for direction in ("de-en", "fr-en"):
+        assert column((out / direction / "table.tsv").read_text().splitlines(), "lenpen")["labo"] == "2/2"
+        command = json.loads((cell / direction / "command.json").read_text())
+        assert command[command.index("--lang-pairs") + 1] == "de-en,fr-en" and "--source-lang" not in command
+    commands = [entry["command"] for entry in json.loads((cell / "commands.json").read_text())]
+    decoding = [command for command in commands if command[0] == "fairseq-generate"]
+    assert all("--decoder-langtok" in command and "--lang-pairs" in command for command in decoding)
+    assert [command[command.index("--source-lang") + 1] for command in decoding] == ["de"] * 3 + ["fr"] * 3
+    assert experiment(changed=two_directions)[1] == rows
+    assert calls(out) == []
+    (cell / "fr-en/generate-test.txt").unlink()
+    assert experiment(changed=two_directions)[1] == rows
+    assert [call[:3] for call in calls(out)] == [["generate", "de_fr-en/smoothing/seed1", "test"]]
+
+
+def test_one_model_is_calibrated_for_each_direction(two_directions, write, capsys):
+    two_directions["decode"]["calibrate"] = "grouped"
+    two_directions["seeds"] = 1
+    assert main(["experiment", "run", str(write(two_directions)), "--dry-run"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    for source in ("de", "fr"):
+        languages = f"--source-lang {source} --target-lang en"
+        file = f"de_fr-en/labo/seed1/{source}-en/calibration/grouped"
+        assert sum(f"{languages} --objective nll --out {file} " in line for line in shown) == 1
+        task = f"--task calibrated_translation_multi_simple_epoch --calibration {file}/calibration.json {languages}"
+        assert sum(task in line for line in shown) == 2
 
 
 @pytest.fixture

@@ -48,6 +48,9 @@ def changed(content, path, value):
         ("corpus.directions", ["de_en"], "corpus.directions", "such as en-de"),
         ("corpus.directions", ["de-en", "en-de"], "corpus.directions", "one direction"),
         ("corpus", {"name": "nowhere", "directions": "de-en"}, "corpus.name", "unknown"),
+        ("corpus.multilingual", "yes", "corpus.multilingual", "true or false"),
+        ("corpus.multilingual", True, "corpus.directions", "two or more"),
+        ("train.task", "translation", "train.task", "set by labo experiment"),
         ("decode.lenpen", ["long"], "decode.lenpen", "a number"),
         ("decode.calibrate", "magic", "decode.calibrate", "one of none"),
         ("decode.average", -1, "decode.average", "0 for none"),
@@ -65,6 +68,23 @@ def test_mistakes_name_file_and_key(content, write, key, value, where, reason):
     assert str(caught.value).startswith(f"{file}: {where}: ")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where", "reason"),
+    [
+        ("corpus.directions", ["de-en", "fr-en", "de-cs"], "corpus.directions", "give de-cs, de-en, fr-cs, fr-en"),
+        ("methods.labo.task", "translation", "methods.labo.task", "choose from multilingual_translation"),
+        ("train.lang-pairs", "de-en", "train.lang-pairs", "set by labo experiment"),
+        ("decode.sweep", True, "decode.sweep", "not for a multilingual model"),
+    ],
+)
+def test_mistakes_about_one_model_of_several_directions(content, write, key, value, where, reason):
+    content["corpus"] = {"name": "iwslt17", "directions": ["de-en", "fr-en"], "multilingual": True}
+    content["train"]["task"] = "multilingual_translation"
+    assert spec.read(write(content)).trainings == ((("de", "en"), ("fr", "en")),)
+    with pytest.raises(UserError, match=rf": {where}: .*{reason}"):
+        spec.read(write(changed(content, key, value)))
 
 
 @pytest.mark.parametrize(

@@ -195,3 +195,10 @@ def test_wilson_interval_is_the_textbooks():
     assert low[:2].tolist() == pytest.approx([0.2553, 0.0], abs=1e-4)
     assert high[:2].tolist() == pytest.approx([0.3662, 0.1611], abs=1e-4)
     assert low[2].isnan() and high[2].isnan()
+
+
+def test_wilson_interval_holds_its_share():
+    count = torch.arange(1, 2000).double()
+    for correct in (count, torch.zeros_like(count)):  # there the share is an end of the interval, but for rounding
+        low, high = wilson_interval(correct, count)
+        assert (low <= correct / count).all() and (correct / count <= high).all()
