@@ -79,9 +79,9 @@ def obstacle(model):
         return "the output projection is more than a linear layer"
     if projection.weight.shape != (projection.out_features, projection.in_features):
         return "the output projection's weight is sharded over the workers"
-    if _under_torch_ddp(model) and not _is_tied(plain, projection):
-        # DDP marks a parameter that its own forward did not use as ready at once, and again when its gradient arrives
-        return "torch's DistributedDataParallel sees an untied output projection only inside its own forward"
+    if _ddp_finds_unused_parameters(model) and not _is_tied(plain, projection):
+        # it marks a parameter that its own forward did not use as ready at once, and again when its gradient arrives
+        return "--find-unused-parameters: torch's DistributedDataParallel would take an untied projection for unused"
     return None
 
 
@@ -91,10 +91,10 @@ def _takes_features_only(model):
     return "features_only" in inspect.signature(type(model).forward).parameters
 
 
-def _under_torch_ddp(model):
+def _ddp_finds_unused_parameters(model):
     while isinstance(model, _WRAPPERS):
         if isinstance(model, DistributedDataParallel):
-            return True
+            return model.find_unused_parameters
         model = model.module
     return False
 
