@@ -16,57 +16,61 @@ def check_world_size(module):
 
     @functools.wraps(original)
     def call_main(cfg, main, **kwargs):
-        if not cfg.common.tpu:
-            _check_world_size(module, cfg)
+        if not (cfg.common.tpu or cfg.distributed_training.pipeline_model_parallel):
+            _check(module, cfg)
         return original(cfg, main, **kwargs)
 
     module.call_main = call_main
     return True
 
 
-def _check_world_size(module, cfg):
+def _check(module, cfg):
     training = cfg.distributed_training
-    wanted = training.distributed_world_size
+    asked, gpus = training.distributed_world_size, module.torch.cuda.device_count()
     if training.distributed_init_method is None:
         try:
             module.infer_init_method(training)
         except AssertionError as error:
-            raise UserError(_too_many(wanted, module.torch.cuda.device_count(), str(error))) from None
-    if training.distributed_init_method is None:
-        return  # one process
-    gpus = 0 if cfg.common.cpu else module.torch.cuda.device_count()
+            raise UserError(_more_than_gpus(asked, gpus) if str(error) else _not_as_slurm(asked)) from None
+    if training.distributed_init_method is not None:  # otherwise it is one process
+        problem = _misfit(training, asked, gpus, cfg.common.cpu)
+        if problem:
+            raise UserError(problem)
+
+
+def _misfit(training, asked, gpus, on_cpu):
+    """One line about processes that cannot work together, or None. asked: the world size of the command line."""
     started = training.distributed_world_size
-    if training.distributed_init_method == "env://" and wanted not in (started, _default_world_size(module)):
-        raise UserError(
-            f"--distributed-world-size: {wanted}: {started} processes were started: leave the flag out, "
-            f"or start {wanted} (torchrun: --nnodes times --nproc_per_node)"
-        )
-    if not training.distributed_no_spawn and module.torch.cuda.device_count() == 0:
-        raise UserError(_too_many(wanted, 0, ""))
-    if training.distributed_no_spawn and 0 < gpus <= training.device_id:
-        raise UserError(
-            f"process {training.device_id} of this machine: it has {gpus} GPUs, numbered from 0: "
-            "start one process for each GPU (torchrun: --nproc_per_node)"
-        )
-    if gpus == 0 and training.distributed_backend == "nccl":
-        raise UserError("--distributed-backend: nccl works between GPUs only: add --distributed-backend gloo")
-
-
-def _default_world_size(module):
-    return max(1, module.torch.cuda.device_count())  # fairseq's own default: nobody asked for it
-
-
-def _too_many(wanted, gpus, reason):
-    if "SLURM_NTASKS" in os.environ and not reason:
-        tasks, nodes = os.environ["SLURM_NTASKS"], os.environ.get("SLURM_NNODES", "1")
-        return f"--distributed-world-size: {wanted}: SLURM runs {tasks} tasks on {nodes} nodes: give that number"
-    if gpus == 0:
+    # fairseq's default is the number of GPUs: nobody need have asked for it
+    if training.distributed_init_method == "env://" and asked not in (started, max(1, gpus)):
         return (
-            f"--distributed-world-size: {wanted}: fairseq starts one process for each GPU, and there is none here: "
-            f"torchrun --standalone --nproc_per_node {wanted} $(which fairseq-train) ... --cpu "
-            "--distributed-backend gloo"
+            f"--distributed-world-size: {asked}: {started} processes were started: leave the flag out, "
+            f"or start {asked} (torchrun: --nnodes times --nproc_per_node)"
+        )
+    if gpus == 0 and not training.distributed_no_spawn:
+        return _more_than_gpus(asked, gpus)
+    if training.distributed_backend == "nccl" and (on_cpu or gpus == 0):
+        return "--distributed-backend: nccl works between GPUs only: add --distributed-backend gloo"
+    if training.distributed_no_spawn and not on_cpu and 0 < gpus <= training.device_id:
+        return (
+            f"torchrun --nproc_per_node: process {training.device_id} has no GPU, this machine has {gpus}, numbered "
+            "from 0: start one process for each GPU"
+        )
+    return None
+
+
+def _more_than_gpus(asked, gpus):
+    if gpus:
+        return (
+            f"--distributed-world-size: {asked}: this machine has {gpus} GPUs: give at most that number, "
+            "or use several machines (docs/scaling.md)"
         )
     return (
-        f"--distributed-world-size: {wanted}: there are {gpus} GPUs here: give at most that number, "
-        "or use several machines (docs/scaling.md)"
+        f"--distributed-world-size: {asked}: fairseq starts one process for each GPU, and this machine has none: "
+        f"torchrun --standalone --nproc_per_node {asked} $(which fairseq-train) ... --cpu --distributed-backend gloo"
     )
+
+
+def _not_as_slurm(asked):
+    tasks, nodes = os.environ.get("SLURM_NTASKS"), os.environ.get("SLURM_NNODES")
+    return f"--distributed-world-size: {asked}: SLURM runs {tasks} tasks on {nodes} nodes: give the number of tasks"
