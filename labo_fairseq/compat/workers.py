@@ -8,6 +8,8 @@ import re
 import sys
 import typing
 
+from .console import GO_ON
+
 _LOST_WORKER = re.compile(
     r"Connection (?:closed|reset) by peer|Broken pipe|Timed out waiting|remote process (?:has )?exited"
     r"|NCCL communicator was aborted"
@@ -92,8 +94,7 @@ def explain_lost_workers(module):
                 raise
             print(
                 f"{os.path.basename(sys.argv[0])}: rank {cfg.distributed_training.distributed_rank}: another worker is "
-                f"gone ({reason.group()}): its own message or the system's log says why; checkpoints are whole: "
-                "run the same command again to go on from the last one",
+                f"gone ({reason.group()}), its own message or the system's log says why: {GO_ON}",
                 file=sys.stderr,
             )
             sys.stdout.flush()
