@@ -60,8 +60,7 @@ def test_bytes_of_adam_are_those_of_fairseqs_optimizers(name, flags):
     optimizer.step()
     inner = getattr(optimizer, "wrapped_optimizer", getattr(optimizer, "fp32_optimizer", optimizer))
     moments = [x for state in inner.optimizer.state.values() for x in state.values() if torch.is_tensor(x)]
-    copies = getattr(optimizer, "fp32_params", {})
-    copies = list(copies.values()) if isinstance(copies, dict) else [copies]
+    copies = getattr(optimizer, "fp32_params", [])  # one for each tensor: fairseq flattens them for --fp16 only
     alive = [weight, weight.grad, *moments, *copies, *(copy.grad for copy in copies)]
     assert sum(x.numel() * x.element_size() for x in alive) == memory.ADAM[name] * count
 
