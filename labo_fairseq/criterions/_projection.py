@@ -3,13 +3,13 @@
 import inspect
 
 import torch
-from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
+from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-_WRAPPERS = (ModuleProxyWrapper, DistributedDataParallel, LegacyDistributedDataParallel)
+_WRAPPERS = (DistributedTimeoutWrapper, ModuleProxyWrapper, DistributedDataParallel, LegacyDistributedDataParallel)
 _STANDARD_PROBS = {
     BaseFairseqModel.get_normalized_probs,
     TransformerModelBase.get_normalized_probs,

@@ -32,6 +32,7 @@ def assert_whole(folder):
     assert torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
 
 
+@pytest.mark.slow
 def test_the_other_says_so_and_ends(train_args, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
