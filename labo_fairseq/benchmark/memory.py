@@ -45,7 +45,8 @@ def run(args):
             if args.measure:
                 row["measured_MB"] = None if name in ADAM else measure.peak_memory(here, name)
             rows.append(row)
-    return rows, {"dtype": args.dtype, **measure.environment(args.device if args.measure else "cpu")}
+    setting = {"dtype": args.dtype, "computed for": args.device}
+    return rows, setting | measure.environment(args.device if args.measure else "cpu")
 
 
 def loss_bytes(count, types, width, dtype, device):
