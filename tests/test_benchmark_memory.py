@@ -14,7 +14,7 @@ SMOOTHING = "fairseq label_smoothed_cross_entropy"
 
 
 def benchmark(run_cli, *arguments):
-    return run_cli("python", "-m", "labo_fairseq.cli", "benchmark", "memory", *arguments)
+    return run_cli("python", "-m", "labo_fairseq.cli", "benchmark", "memory", *arguments, timeout=1200)
 
 
 def test_table(run_cli):
@@ -82,10 +82,10 @@ def test_a_device_that_is_not_there_is_needed_only_to_measure(monkeypatch):
 
 @pytest.mark.slow
 def test_computed_is_near_to_measured(run_cli):
-    done = benchmark(run_cli, "--rows", 4096, "--sizes", "8000x256", "16000x256", "--measure", "--threads", 1, "--json")
+    done = benchmark(run_cli, "--rows", 4096, "--sizes", "8000x256", "--measure", "--threads", 1, "--json")
     assert done.returncode == 0, done.stderr
     rows = [row for row in json.loads(done.stdout)["rows"] if row["measured_MB"] is not None]
-    assert len(rows) == 6
+    assert len(rows) == 3
     for row in rows:
         # the rest is what the libraries pack, and what the allocator keeps
         assert -2 < row["measured_MB"] - row["computed_MB"] < 45, row
