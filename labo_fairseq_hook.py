@@ -15,6 +15,7 @@ MODULES = frozenset(
         "fairseq.dataclass.configs",
         "fairseq.distributed.utils",
         "fairseq.file_io",
+        "fairseq.models.distributed_fairseq_model",
         "fairseq.models.transformer.transformer_config",
         "fairseq.modules.transformer_layer",
         "fairseq.options",

@@ -1,5 +1,6 @@
 """Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing; time of
-decoding (`decode`) with calibrators and with CTranslate2, against fairseq's beam search.
+decoding (`decode`) with calibrators and with CTranslate2, against fairseq's beam search; memory of the losses by
+vocabulary and width (`memory`), computed, so that it needs neither time nor a GPU.
 
 All candidates run in turn in one process, repetition by repetition, so that a machine whose speed drifts treats them
 alike; the figure to quote is the ratio of the medians. Memory is measured apart, a process for each candidate.
@@ -7,16 +8,19 @@ alike; the figure to quote is the ratio of the medians. Memory is measured apart
 example:
   labo benchmark loss --rows 3500 --width 256 --vocabulary 8000
   labo benchmark step --layers 3 --width 256 --vocabulary 8000 --json
+  labo benchmark memory --rows 4096 --sizes 32000x512 32000x1024 --device cuda --dtype bfloat16
   labo benchmark decode --data data-bin --path CKPT --calibration calibration.json --engine DIR --threads 2
 """
 
 import json
 import sys
 
+SIZES = ["8000x256", "10000x512", "32000x512", "32000x1024", "50000x1024"]
+
 
 def add_arguments(parser):
     """Flags of `labo benchmark`."""
-    parser.add_argument("what", choices=["loss", "step", "decode"], help="what to time")
+    parser.add_argument("what", choices=["loss", "step", "decode", "memory"], help="what to measure")
     parser.add_argument("--rows", type=int, default=3500, help="target tokens N of a batch")
     parser.add_argument("--width", type=int, default=256, help="width D of the hidden states")
     parser.add_argument("--vocabulary", type=int, default=8000, help="types V")
@@ -24,11 +28,16 @@ def add_arguments(parser):
     parser.add_argument("--repetitions", type=int, default=9, help="timed runs of each candidate")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="loss: type of the inputs")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], default="float32", help="loss and memory: type of the inputs"
+    )
     parser.add_argument("--loss-kernel", choices=["torch", "triton"], default="torch", help="loss: the row pass")
     parser.add_argument("--matmul-bf16", action="store_true", help="run our candidates with bf16 matrix products too")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates whose name contains one of these")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")
+    memory = parser.add_argument_group("memory")
+    memory.add_argument("--sizes", nargs="+", default=SIZES, metavar="VxD", help="types times width")
+    memory.add_argument("--measure", action="store_true", help="also measure, in a process for each candidate")
     decode = parser.add_argument_group("decode")
     decode.add_argument("--data", metavar="DATA", help="folder of fairseq binaries")
     decode.add_argument("--path", metavar="CKPT", help="checkpoint")
@@ -45,6 +54,8 @@ def run(args):
     """Measure, and print one row per candidate."""
     if args.what == "decode":
         from . import decode as measure
+    elif args.what == "memory":
+        from . import memory as measure
     else:
         from . import measure
 

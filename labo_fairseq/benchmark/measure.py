@@ -23,10 +23,7 @@ def run(args):
     for name in ("rows", "width", "vocabulary", "layers", "repetitions"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name}: {getattr(args, name)}: must be at least 1")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device: see labo doctor")
+    prepare(args)
     problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
     table = _chosen(_table(args, problem), args.only)
     baseline = losses.BASELINE
@@ -40,11 +37,19 @@ def run(args):
             "ratio": median / statistics.median(times[baseline]),
             "min_ms": min(times[name]) * 1e3,
             "max_ms": max(times[name]) * 1e3,
-            "peak_extra_MB": None if args.no_memory or args.what == "step" else _peak_memory(args, name),
+            "peak_extra_MB": None if args.no_memory or args.what == "step" else peak_memory(args, name),
             "gradient_error": _gradient_error(args, name) if args.what == "loss" else None,
         }
         rows.append(row)
     return rows, _setting(args)
+
+
+def prepare(args):
+    """Set the threads; raise UserError where there is no such device."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device: see labo doctor")
 
 
 def _table(args, problem):
@@ -107,7 +112,7 @@ def _now(device):
     return time.perf_counter()
 
 
-def _peak_memory(args, name):
+def peak_memory(args, name):
     """MB above what was in use before one pass, gradients included, in a process of its own."""
     queue = multiprocessing.get_context("spawn").SimpleQueue()
     process = multiprocessing.get_context("spawn").Process(target=_measure_memory, args=(args, name, queue))

@@ -6,6 +6,7 @@ import sys
 import threading
 
 EXIT_CODE = 2
+GO_ON = "checkpoints are whole: run the same command again to go on from the last one"
 
 
 def one_line_errors(module):
@@ -41,15 +42,20 @@ def _reporting(function, command):
         except Exception as error:
             if getattr(error, "labo_user_error", False):
                 print(f"{command()}: {error}", file=sys.stderr)
-            elif not _reported_by_worker(error):
+                _leave(EXIT_CODE)
+            if type(error).__name__ != "ProcessExitedException":
                 raise
-            _leave()
+            if error.signal_name:
+                print(
+                    f"{command()}: rank {error.error_index} was killed ({error.signal_name}): {GO_ON}", file=sys.stderr
+                )
+            _leave(max(1, error.exit_code))  # otherwise that worker has told why
 
     return call
 
 
-def _leave():
-    """Exit with EXIT_CODE, also out of the training loop, where fairseq's threads still fetch batches.
+def _leave(code):
+    """Exit with this code, also out of the training loop, where fairseq's threads still fetch batches.
 
     Python's shutdown under such a thread can end in abort() ("terminate called without an active exception"). Any other
     thread, a progress bar's for example, is no reason to leave without Python's shutdown.
@@ -57,9 +63,5 @@ def _leave():
     if any(type(thread).__name__ == "BackgroundConsumer" for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(EXIT_CODE)
-    sys.exit(EXIT_CODE)
-
-
-def _reported_by_worker(error):
-    return type(error).__name__ == "ProcessExitedException" and error.exit_code == EXIT_CODE
+        os._exit(code)
+    sys.exit(code)

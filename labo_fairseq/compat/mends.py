@@ -8,22 +8,30 @@ from .attention import disable_encoder_fast_path
 from .checkpoints import allow_checkpoint_globals, explain_foreign_vocabularies, explain_refused_checkpoints
 from .confidence import print_sentence_confidence
 from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
+from .launch import check_world_size
 from .source import (
+    count_accumulated_batches,
     hashable_dataclasses,
     let_bf16_run_without_tpu,
+    let_torch_ddp_run_on_cpus,
     pass_config_to_scorer,
     pass_lists_to_sacrebleu,
     resume_under_another_criterion,
 )
 from .whole_files import copy_whole_files, save_whole_files
-from .workers import allow_broadcast_globals
+from .workers import (
+    allow_broadcast_globals,
+    explain_lost_workers,
+    leave_unused_copies_out_of_ddp,
+)
 
 # from the text of the module to its mended text
 SOURCE_MENDS = {
     "fairseq.dataclass.configs": [hashable_dataclasses],
     "fairseq.models.transformer.transformer_config": [hashable_dataclasses],
     "fairseq.options": [let_bf16_run_without_tpu],
-    "fairseq.trainer": [resume_under_another_criterion],
+    "fairseq.models.distributed_fairseq_model": [let_torch_ddp_run_on_cpus],
+    "fairseq.trainer": [resume_under_another_criterion, count_accumulated_batches],
     "fairseq_cli.generate": [print_sentence_confidence],
     "fairseq_cli.interactive": [print_sentence_confidence],
     "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
@@ -37,8 +45,14 @@ MODULE_MENDS = {
         explain_foreign_vocabularies,
         save_whole_files,
     ],
-    "fairseq.distributed.utils": [allow_broadcast_globals, one_line_errors_in_workers],
+    "fairseq.distributed.utils": [
+        allow_broadcast_globals,
+        explain_lost_workers,
+        one_line_errors_in_workers,
+        check_world_size,
+    ],
     "fairseq.file_io": [copy_whole_files],
+    "fairseq.models.distributed_fairseq_model": [leave_unused_copies_out_of_ddp],
     "fairseq.modules.transformer_layer": [disable_encoder_fast_path],
     "fairseq_cli.hydra_train": [one_line_errors_of_hydra],
     **{

@@ -63,5 +63,30 @@ def resume_under_another_criterion(text):
     return _replace(text, same_name, f"{same_name} or not any(True for _ in self.get_criterion().parameters())")
 
 
+def let_torch_ddp_run_on_cpus(text):
+    """F10: torchrun with `--cpu`: `ValueError: DistributedDataParallel device_ids and output_device ...`.
+
+    fairseq names a GPU to torch's DDP whatever the device is; on a CPU torch wants none named.
+    """
+    named = ("device_ids=[args.device_id],", "output_device=args.device_id,")
+    if not all(argument in text for argument in named):
+        return None
+    for argument in named:
+        text = text.replace(argument, f'{argument[:-1]} if device.type == "cuda" else None,')
+    return text
+
+
+def count_accumulated_batches(text):
+    """F22: uneven workers under --update-freq: the last update of an epoch is too large, and its log too small.
+
+    Where the batches do not come out even, a worker's last one is a dummy whose gradient is zeroed. fairseq then takes
+    the whole update of that worker for a dummy: the gradients of the batches accumulated before it count, but their
+    sample size and log do not. A dummy that follows other batches is left out of both sums instead.
+    """
+    loop_end = "                    del loss\n\n                logging_outputs.append(logging_output)\n"
+    skip = "                if is_dummy_batch and i: is_dummy_batch = False; continue\n"
+    return _replace(text, loop_end, loop_end.replace("\n\n", "\n" + skip))
+
+
 def _replace(text, old, new):
     return text.replace(old, new) if old in text else None

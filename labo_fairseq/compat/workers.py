@@ -1,9 +1,21 @@
-"""What the processes of one distributed training send each other."""
+"""The processes of one distributed training: what they send each other, what they wait for, what if one dies."""
 
 import collections
 import functools
 import inspect
+import os
+import re
+import sys
 import typing
+
+from .console import GO_ON
+
+_LOST_WORKER = re.compile(
+    r"Connection (?:closed|reset) by peer|Broken pipe|Timed out waiting|remote process (?:has )?exited"
+    r"|NCCL communicator was aborted"
+)
+# the copies of its weights that an encoder layer keeps for the fast path
+_UNUSED_COPIES = {f"{layer}_{kind}" for layer in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")}
 
 
 def allow_broadcast_globals(module):
@@ -39,3 +51,55 @@ def _broadcast_globals(module):
     containers = [dict, int, list, collections.defaultdict, typing.Any]
     configuration = [DictConfig, ListConfig, AnyNode, Metadata, ContainerMetadata]
     return [*containers, *configuration, module._TensorPlaceholder]
+
+
+def leave_unused_copies_out_of_ddp(module):
+    """F21: several GPUs, second update: `RuntimeError: Expected to have finished reduction in the prior iteration`.
+
+    An encoder layer holds copies of its weights for a fast path that training never takes (F3), and torch's DDP waits
+    for their gradients. It is told to leave them alone, so that --find-unused-parameters is not needed; they stay
+    parameters, since checkpoints and the optimizer's state count them.
+    """
+    original = module.DistributedDataParallel
+    if not hasattr(original, "_set_params_and_buffers_to_ignore_for_model"):
+        return False
+
+    @functools.wraps(original)
+    def wrap(module, **settings):
+        original._set_params_and_buffers_to_ignore_for_model(module, _unused_copies(module))
+        return original(module, **settings)
+
+    module.DistributedDataParallel = wrap
+    return True
+
+
+def _unused_copies(model):
+    from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
+
+    layers = [(name, part) for name, part in model.named_modules() if isinstance(part, TransformerEncoderLayerBase)]
+    return [f"{name}.{key}" for name, layer in layers for key in layer._parameters if key in _UNUSED_COPIES]
+
+
+def explain_lost_workers(module):
+    """F23: one worker dies: the others end in a traceback about a collective, which tells nothing of what to do."""
+    original = module.distributed_main
+
+    @functools.wraps(original)
+    def distributed_main(i, main, cfg, kwargs):
+        try:
+            return original(i, main, cfg, kwargs)
+        except RuntimeError as error:
+            reason = _LOST_WORKER.search(str(error))
+            if reason is None:
+                raise
+            print(
+                f"{os.path.basename(sys.argv[0])}: rank {cfg.distributed_training.distributed_rank}: another worker is "
+                f"gone ({reason.group()}), its own message or the system's log says why: {GO_ON}",
+                file=sys.stderr,
+            )
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)  # the process group waits for the lost worker when Python shuts down
+
+    module.distributed_main = distributed_main
+    return True

@@ -3,13 +3,13 @@
 import inspect
 
 import torch
-from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
+from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoderDecoderModel, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-_WRAPPERS = (ModuleProxyWrapper, DistributedDataParallel, LegacyDistributedDataParallel)
+_WRAPPERS = (DistributedTimeoutWrapper, ModuleProxyWrapper, DistributedDataParallel, LegacyDistributedDataParallel)
 _STANDARD_PROBS = {
     BaseFairseqModel.get_normalized_probs,
     TransformerModelBase.get_normalized_probs,
@@ -86,9 +86,9 @@ def obstacle(model):
         return "the output projection is more than a linear layer"
     if projection.weight.shape != (projection.out_features, projection.in_features):
         return "the output projection's weight is sharded over the workers"
-    if _under_torch_ddp(model) and not _is_tied(plain, projection):
-        # DDP marks a parameter that its own forward did not use as ready at once, and again when its gradient arrives
-        return "torch's DistributedDataParallel sees an untied output projection only inside its own forward"
+    if _ddp_finds_unused_parameters(model) and not _is_tied(plain, projection):
+        # it marks a parameter that its own forward did not use as ready at once, and again when its gradient arrives
+        return "--find-unused-parameters: torch's DistributedDataParallel would take an untied projection for unused"
     return None
 
 
@@ -107,10 +107,10 @@ def _is_generic(model):
     return type(model) is FairseqEncoderDecoderModel
 
 
-def _under_torch_ddp(model):
+def _ddp_finds_unused_parameters(model):
     while isinstance(model, _WRAPPERS):
         if isinstance(model, DistributedDataParallel):
-            return True
+            return model.find_unused_parameters
         model = model.module
     return False
 

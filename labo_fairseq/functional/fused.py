@@ -91,7 +91,8 @@ def _all_chunks(products, prior, target, loss, count_hits, row_pass):
     value = torch.empty(count, dtype=products.dtype, device=target.device)
     nll, confidence = torch.empty_like(value), torch.empty_like(value)
     hits = torch.empty(count, dtype=torch.bool, device=target.device) if count_hits else None
-    chunk_rows, block = _sizes(count, products, loss)
+    weight = products.weight
+    chunk_rows, block = chunk_sizes(count, *weight.shape, weight.device, loss)
     buffers = products.new_logits(min(chunk_rows, count)), products.new_logits(min(block, count))
     for start in range(0, count, chunk_rows):
         chunk = slice(start, min(start + chunk_rows, count))
@@ -122,15 +123,14 @@ def _all_chunks(products, prior, target, loss, count_hits, row_pass):
     return value, nll, confidence, hits
 
 
-def _sizes(count, products, loss):
-    """Rows of one product, and of one row pass within it, for `count` rows: from N, V, D and a GPU's free memory."""
-    types, device = products.types, products.weight.device
+def chunk_sizes(count, types, width, device, loss, free=None):
+    """Rows of one product, and of one row pass within it: from N, V, D and a GPU's free bytes (None asks the GPU)."""
     if device.type == "cpu":
         chunk = _even(count, min(_CHUNK_ROWS, rows_at_once(_CHUNK, types, loss)), loss)
         return chunk, min(chunk, rows_at_once(_BLOCK, types, loss))
     # each chunk reads and writes the weight gradient, 8·V·D bytes: with D rows that is a quarter of its row pass
-    wanted = max(_CUDA_CHUNK, types * products.weight.size(1))
-    fits = int(_free_bytes(device) * _CUDA_SHARE) // _CUDA_BYTES
+    wanted = max(_CUDA_CHUNK, types * width)
+    fits = int((_free_bytes(device) if free is None else free) * _CUDA_SHARE) // _CUDA_BYTES
     chunk = _even(count, rows_at_once(min(wanted, fits), types, loss), loss)
     return chunk, chunk
 

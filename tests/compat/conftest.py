@@ -12,7 +12,6 @@ MODEL = (
     "--num-workers 0 --log-format simple --log-interval 1 --no-epoch-checkpoints"
 ).split()
 EVAL_BLEU = ["--eval-bleu", "--eval-bleu-args", '{"beam": 2, "max_len_b": 10}', "--eval-bleu-detok", "space"]
-TWO_PROCESSES = "--distributed-world-size 2 --ddp-backend legacy_ddp --distributed-backend gloo".split()
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +28,9 @@ def train_args(tiny_bin):
 def run_two(run_cli):
     """Function: run a Python script in two processes on the CPU, as the documentation tells to."""
 
-    def run(script, *args):
-        return run_cli("torchrun", "--standalone", "--nproc_per_node", 2, script, *args, *TWO_PROCESSES)
+    def run(script, *args, backend="legacy_ddp"):
+        gloo = ["--distributed-backend", "gloo", "--ddp-backend", backend]
+        return run_cli("torchrun", "--standalone", "--nproc_per_node", 2, script, *args, *gloo)
 
     return run
 

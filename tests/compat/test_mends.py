@@ -5,6 +5,7 @@ so those tests are slow ones.
 """
 
 import importlib.util
+import re
 import shutil
 import types
 from pathlib import Path
@@ -91,13 +92,41 @@ def test_f7_without_let_bf16_run_without_tpu(run_without, train_args, tmp_path):
     assert_fails(done, "'NoneType' object has no attribute 'xla_device'")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mend", "message"),
+    [
+        ("let_torch_ddp_run_on_cpus", "device_ids and output_device arguments only work with"),
+        ("leave_unused_copies_out_of_ddp", "Expected to have finished reduction in the prior iteration"),
+    ],
+)
+def test_f10_and_f21_without_their_mends(run_two, train_args, tmp_path, mend, message):
+    args = train_args(tmp_path, 3)
+    done = run_two(SCRIPT, mend, "fairseq-train", *args, backend="pytorch_ddp")
+    assert_fails(done, message)
+
+
+@pytest.mark.slow
+def test_f22_without_count_accumulated_batches(run_two, train_args, tmp_path):
+    # 60 sentences are 7 batches: of the last two of rank 1 one is missing, and 9 sentences of the other are not counted
+    args = train_args(tmp_path, 2, "--batch-size", 9, "--required-batch-size-multiple", 1, "--update-freq", 2)
+    seen = {}
+    for mend in ("count_accumulated_batches", "no_mend"):
+        done = run_two(SCRIPT, mend, "fairseq-train", *args, "--save-dir", tmp_path / mend)
+        assert done.returncode == 0, done.stderr
+        seen[mend] = sum(float(n) for n in re.findall(r"train_inner .* bsz=([\d.]+),", done.stdout + done.stderr))
+    assert seen["no_mend"] == 60 and seen["count_accumulated_batches"] == 60 - 9
+
+
 @pytest.mark.parametrize(
     "mend",
     [
+        source.count_accumulated_batches,
         source.hashable_dataclasses,
         source.pass_lists_to_sacrebleu,
         source.pass_config_to_scorer,
         source.let_bf16_run_without_tpu,
+        source.let_torch_ddp_run_on_cpus,
     ],
 )
 def test_a_mend_of_the_source_steps_aside_where_the_text_is_another(mend):
@@ -133,6 +162,10 @@ class ManagerOfALaterFairseq:
         Path(source).rename(destination)
 
 
+class WrapperOfALaterTorch:
+    """Has no list of what it leaves alone."""
+
+
 def broadcast_of_a_later_fairseq(torch, stream):
     return torch.load(stream, weights_only=False)
 
@@ -148,6 +181,7 @@ def save_of_a_later_fairseq(os, stream):
         (whole_files.copy_whole_files, "PathManager", ManagerOfALaterFairseq),
         (whole_files.save_whole_files, "torch_persistent_save", save_of_a_later_fairseq),
         (workers.allow_broadcast_globals, "_broadcast_object_slow", broadcast_of_a_later_fairseq),
+        (workers.leave_unused_copies_out_of_ddp, "DistributedDataParallel", WrapperOfALaterTorch),
     ],
 )
 def test_a_mend_steps_aside_where_a_later_fairseq_needs_none(mend, name, value):

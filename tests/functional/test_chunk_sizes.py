@@ -1,7 +1,5 @@
 """How many rows of logits the fused path holds at once: from N, V, D and the free memory of a GPU."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given
@@ -11,9 +9,7 @@ from labo_fairseq.functional import CrossEntropy, RDrop, fused
 
 
 def sizes(count, types, width, device="cpu", loss=None):
-    # shapes are all that is looked at: a meta tensor has them without memory, and a name stands for the card
-    weight = SimpleNamespace(device=torch.device(device), size=lambda axis: (types, width)[axis])
-    return fused._sizes(count, SimpleNamespace(types=types, weight=weight), loss or CrossEntropy())
+    return fused.chunk_sizes(count, types, width, torch.device(device), loss or CrossEntropy())
 
 
 @given(st.integers(0, 10_000), st.integers(1, 300_000))
