@@ -91,16 +91,29 @@ def _store(part, teacher, task, subset, args):
         sample = utils.move_to_cuda(sample) if next(model.parameters()).is_cuda else sample
         logits = teacher.logits(model, sample, lambda x: x.flatten(0, 1))
         chunks = (
-            kept.flatten().nonzero().squeeze(1).to(sample["target"].device).split(_rows(len(task.target_dictionary)))
+            kept.flatten()
+            .nonzero()
+            .squeeze(1)
+            .to(sample["target"].device)
+            .split(_rows_at_once(len(task.target_dictionary)))
         )
-        found = [torch.softmax(logits(rows), 1).topk(args.top_k, 1) for rows in chunks]
-        known = torch.cat([top.values for top in found]).float().cpu().numpy()
-        part.append(keys, sizes, known, torch.cat([top.indices for top in found]).int().cpu().numpy())
-        mass += float(known.sum(dtype=np.float64))
+        found = [_top(torch.softmax(logits(rows), 1), args.top_k) for rows in chunks]
+        part.append(keys, sizes, *(np.concatenate(column) for column in zip(*found, strict=True)))
+        mass += part.mass(keys)
     return sentences, tokens, f"{mass / max(tokens, 1):.4f}"
 
 
-def _rows(types):
+def _top(p, k):
+    """Probabilities of the k most probable types and of all others together, (n, k+1), and those types, (n, k)."""
+    import torch
+
+    top = p.topk(k, 1)
+    # not 1 minus the others: a rest of 1e-7 would be rounding alone
+    rest = p.scatter(1, top.indices, 0.0).sum(1, keepdim=True)
+    return torch.cat([top.values, rest], 1).float().cpu().numpy(), top.indices.int().cpu().numpy()
+
+
+def _rows_at_once(types):
     return max(1, (1 << 22) // types)
 
 
@@ -110,7 +123,8 @@ class _Part:
     def __init__(self, folder, paths, task, top_k):
         from .criterions._stored_teacher import dictionary_hashes
 
-        self.folder, self.top_k = folder, top_k
+        self.folder = folder
+        self._columns = {"probabilities": top_k + 1, "types": top_k}  # of 4 bytes
         self.dictionaries = dictionary_hashes(task)
         settings = {"teacher": [sha256(p) for p in paths], "dictionaries": self.dictionaries, "top_k": top_k}
         at = folder / "settings.json"
@@ -131,8 +145,8 @@ class _Part:
         for name in ("sentences", "probabilities", "types"):
             self._at(name).touch()
         os.truncate(self._at("sentences"), sentences.nbytes)
-        for name in ("probabilities", "types"):
-            os.truncate(self._at(name), 4 * self.top_k * tokens)
+        for name, columns in self._columns.items():
+            os.truncate(self._at(name), 4 * columns * tokens)
         self.done = {}
         start = 0
         for key, size in sentences.tolist():
@@ -145,9 +159,12 @@ class _Part:
         return all(key in self.done for key in keys.tolist())
 
     def mass(self, keys):
-        """Sum of the stored probabilities of some sentences."""
-        known = np.memmap(self._at("probabilities"), np.float32, "r").reshape(-1, self.top_k)
+        """Sum of the probabilities of the k types over the tokens of some sentences."""
+        known = self._rows("probabilities", np.float32)[:, :-1]
         return sum(float(known[a : a + n].sum(dtype=np.float64)) for a, n in map(self.done.get, keys.tolist()))
+
+    def _rows(self, name, dtype):
+        return np.memmap(self._at(name), dtype, "r+").reshape(-1, self._columns[name])
 
     def append(self, keys, sizes, probabilities, types):
         """Add sentences; their tokens first, so that a sentence that is there has its tokens."""
@@ -169,7 +186,7 @@ class _Part:
         keys = np.array(sorted(self.done), np.int64)
         where = np.array([self.done[key] for key in keys.tolist()], np.int64).reshape(-1, 2)
         rows = {
-            name: torch.from_numpy(np.memmap(self._at(name), dtype, "r+").reshape(-1, self.top_k))
+            name: torch.from_numpy(self._rows(name, dtype))
             for name, dtype in (("probabilities", np.float32), ("types", np.int32))
         }
         content = {

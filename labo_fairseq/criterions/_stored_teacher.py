@@ -7,8 +7,8 @@ A file is what torch.save makes of a dictionary of tensors, so torch.load maps i
   teacher        paths of the checkpoints, types: V
   keys           (S,) int64, one per sentence, ascending: a hash of its source and target tokens
   starts, sizes  (S,) int64: where its tokens begin below, and how many they are
-  probabilities  (N, k) float32, of the k most probable types of each token, at T = 1
-  types          (N, k) int32, their indices
+  probabilities  (N, k+1) float32, of the k most probable types of each token and of all others together, at T = 1
+  types          (N, k) int32, indices of the k types
 
 Sentences are found by what they say and not by their number, so that one file serves several subsets, shards and
 orders, and a sentence that is not the one the teacher saw is noticed.

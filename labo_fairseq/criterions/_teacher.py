@@ -61,6 +61,9 @@ def load_model(path, task):
     state = _read(path)
     own_task = task
     if getattr(task, "target_dictionary", None) is not None:
+        for name in ("source_lang", "target_lang"):  # fairseq-train keeps None where it inferred them
+            if state["cfg"].task.get(name, "") is None:
+                state["cfg"].task[name] = getattr(task.cfg, name, None)
         own_task = setup_task(path, state["cfg"], _dictionary_folder(path, state["cfg"]))
         check_dictionaries(path, own_task, task)
     try:
@@ -82,8 +85,8 @@ def setup_task(path, cfg, data):
     cfg.task.data = data
     try:
         return tasks.setup_task(cfg.task)
-    except OSError as error:
-        raise UserError(f"{path}: the dictionaries of its task are not in {data}: {error}") from None
+    except Exception as error:  # what fairseq raises where it finds no languages is no subclass
+        raise UserError(f"{path}: its task cannot be set up on {data}: {' '.join(str(error).split())}") from error
 
 
 def check_dictionaries(path, theirs, ours):
@@ -103,10 +106,13 @@ def check_dictionaries(path, theirs, ours):
 def _read(path):
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file: give the teacher's checkpoint; several are separated by '{os.pathsep}'")
-    state = checkpoint_utils.load_checkpoint_to_cpu(path)
-    if state.get("cfg") is None or not isinstance(state.get("model"), dict):
-        raise UserError(f"{path}: holds no model and settings: give a checkpoint of fairseq-train")
-    return state
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(path)
+        if state["cfg"] is not None and isinstance(state["model"], dict):
+            return state
+    except (AttributeError, KeyError, TypeError):
+        pass
+    raise UserError(f"{path}: holds no model and settings: give a checkpoint of fairseq-train")
 
 
 def _dictionary_folder(path, cfg):

@@ -125,15 +125,15 @@ def given_logits(logits):
 def stored_logits(probabilities, types, size):
     """A teacher from the probabilities of its k most probable types; the others share the rest equally.
 
-    probabilities, types: (N, k), values and indices; size: V, at least k. The logits are log-probabilities, and −inf
-    where no rest is left. A temperature acts on the whole distribution, as on that of a model.
+    probabilities: (N, k+1), those of the k types and, last, that of all others together; types: (N, k), indices;
+    size: V, at least k. The logits are log-probabilities, and −inf where nothing is left for the others. A temperature
+    acts on the whole distribution, as on that of a model.
     """
 
     def logits(rows):
-        known = probabilities[rows]
-        others = max(size - known.size(1), 1)
-        rest = (1 - known.sum(1, keepdim=True)).clamp(min=0) / others
-        return rest.expand(len(rows), size).scatter(1, types[rows], known).log()
+        known, rest = probabilities[rows].log().split([types.size(1), 1], 1)
+        share = rest - math.log(max(size - types.size(1), 1))
+        return share.expand(len(rows), size).scatter(1, types[rows], known)
 
     return logits
 
