@@ -67,6 +67,8 @@ def test_two_processes_train_as_one(run_cli, trained, tiny_bin, teacher, tmp_pat
     assert losses(done.stdout + done.stderr) == losses(log)
     one, two = (torch.load(at / "checkpoint_last.pt", weights_only=True)["model"] for at in (folder, tmp_path))
     for name, tensor in one.items():
+        if name.endswith("_float_tensor"):  # fairseq's mark of the device, never initialized
+            continue
         torch.testing.assert_close(two[name], tensor, atol=1e-6, rtol=0, msg=name)
 
 
@@ -124,7 +126,10 @@ def test_the_new_training_set_holds_the_translations(run_cli, translations, tiny
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda text: text.replace("\te", "\tx e", 1), "'x' is not in the dictionary: generate without --remove-bpe"),
+        (
+            lambda text: re.sub(r"(H-7\t\S+\t)", r"\1x ", text),
+            "'x' is not in the dictionary: generate without --remove-bpe",
+        ),
         (lambda text: re.sub(r"(S-7\t)\S+", r"\1d0 d0 d0", text), "S-7: is not sentence 7"),
         (lambda text: re.sub(r"[STHDP]-59\t.*\n", "", text), "has 59 sentences, the training set 60"),
         (lambda text: re.sub(r"S-\d+\t.*\n", "", text), "has no S- lines"),
