@@ -32,6 +32,8 @@ class StoredTeacher:
     """The teacher of `--teacher-probs`. Raises UserError for a file that is damaged or of other dictionaries."""
 
     def __init__(self, path, task):
+        if getattr(task, "target_dictionary", None) is None:
+            raise UserError("--teacher-probs: is for text, and this task has no dictionary: use --teacher-path")
         self.path, self.task = path, task
         self._content = _load(path)
         if self._content["dictionaries"] != dictionary_hashes(task):

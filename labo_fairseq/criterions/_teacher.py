@@ -62,8 +62,8 @@ def load_model(path, task):
     own_task = task
     if getattr(task, "target_dictionary", None) is not None:
         for name in ("source_lang", "target_lang"):  # fairseq-train keeps None where it inferred them
-            if state["cfg"].task.get(name, "") is None:
-                state["cfg"].task[name] = getattr(task.cfg, name, None)
+            if getattr(state["cfg"].task, name, "") is None:
+                setattr(state["cfg"].task, name, getattr(task.cfg, name, None))
         own_task = setup_task(path, state["cfg"], _dictionary_folder(path, state["cfg"]))
         check_dictionaries(path, own_task, task)
     try:
