@@ -12,6 +12,7 @@ example:
   fairseq-train data-bin --user-dir labo_fairseq --criterion knowledge_distillation --teacher-probs teacher.probs …
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ import numpy as np
 
 from .errors import UserError
 from .files import sha256, write_aside
+
+_LOGITS = 1 << 22  # that exist at a time
 
 
 def add_arguments(parser):
@@ -45,11 +48,18 @@ def run(args):
     types = len(task.target_dictionary)
     if args.top_k > types:
         raise UserError(f"--top-k: {args.top_k}: the dictionary has {types} types: give fewer")
-    part = _Part(Path(f"{args.out}.part"), paths, task, args.top_k)
     print("subset", "sentences", "tokens", f"mass of top {args.top_k}", sep="\t")
-    for subset in args.subset:
-        print(subset, *_store(part, teacher, task, subset, args), sep="\t", flush=True)
-    part.finish(args.out, {"teacher": paths, "types": types})
+    try:
+        part = _Part(Path(f"{args.out}.part"), paths, task, args.top_k)
+        for subset in args.subset:
+            print(subset, *_store(part, teacher, task, subset, args), sep="\t", flush=True)
+        part.finish(args.out, {"teacher": paths, "types": types})
+    except BrokenPipeError:  # the reader of the table went away; labo_fairseq/cli.py ends quietly
+        raise
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or args.out}: {error.strerror or error}: make room, or choose another --out"
+        ) from None
     print(f"labo distill-targets: wrote {args.out}", file=sys.stderr)
     return 0
 
@@ -72,35 +82,34 @@ def _load(args, paths):
 
 
 def _store(part, teacher, task, subset, args):
-    """Append the sentences of a subset that are not there yet; (sentences, tokens, mean mass) of what was added."""
-    import torch
-    from fairseq import utils
-
+    """Append the sentences of a subset that are not there yet; (sentences, tokens, mean mass) of the subset."""
     from .calibration.collect import batches
     from .criterions._stored_teacher import sentence_keys
 
-    model, sentences, tokens, mass = teacher.models[0], 0, 0, 0.0
+    sentences, tokens, mass = 0, 0, 0.0
     for sample in batches(teacher.models, task, subset, args.max_tokens):
         keys = sentence_keys(sample, task).numpy()
         kept = sample["target"].ne(task.target_dictionary.pad())
         sizes = kept.sum(1).numpy()
         sentences, tokens = sentences + len(keys), tokens + int(sizes.sum())
-        if part.has(keys):
-            mass += part.mass(keys)
-            continue
-        sample = utils.move_to_cuda(sample) if next(model.parameters()).is_cuda else sample
-        logits = teacher.logits(model, sample, lambda x: x.flatten(0, 1))
-        chunks = (
-            kept.flatten()
-            .nonzero()
-            .squeeze(1)
-            .to(sample["target"].device)
-            .split(_rows_at_once(len(task.target_dictionary)))
-        )
-        found = [_top(torch.softmax(logits(rows), 1), args.top_k) for rows in chunks]
-        part.append(keys, sizes, *(np.concatenate(column) for column in zip(*found, strict=True)))
+        if not part.has(keys):
+            rows = kept.flatten().nonzero().squeeze(1).split(max(1, _LOGITS // len(task.target_dictionary)))
+            part.append(keys, sizes, *_predictions(teacher, sample, rows, args.top_k))
         mass += part.mass(keys)
-    return sentences, tokens, f"{mass / max(tokens, 1):.4f}"
+    return sentences, tokens, f"{mass / tokens:.4f}"
+
+
+def _predictions(teacher, sample, chunks, top_k):
+    """What `_top` gives for all rows of a batch; chunks: their indices, a few at a time."""
+    import torch
+    from fairseq import utils
+
+    model = teacher.models[0]
+    device = next(model.parameters()).device
+    sample = utils.move_to_cuda(sample) if device.type == "cuda" else sample
+    logits = teacher.logits(model, sample, lambda x: x.flatten(0, 1))
+    found = [_top(torch.softmax(logits(rows.to(device)), 1), top_k) for rows in chunks]
+    return [np.concatenate(column) for column in zip(*found, strict=True)]
 
 
 def _top(p, k):
@@ -113,10 +122,6 @@ def _top(p, k):
     return torch.cat([top.values, rest], 1).float().cpu().numpy(), top.indices.int().cpu().numpy()
 
 
-def _rows_at_once(types):
-    return max(1, (1 << 22) // types)
-
-
 class _Part:
     """The folder FILE.part: whole sentences only, so that a run that was killed goes on behind the last of them."""
 
@@ -126,24 +131,28 @@ class _Part:
         self.folder = folder
         self._columns = {"probabilities": top_k + 1, "types": top_k}  # of 4 bytes
         self.dictionaries = dictionary_hashes(task)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(folder / "lock", "w")  # noqa: SIM115 - held until this process ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder}: another labo distill-targets works there: wait until it is done") from None
         settings = {"teacher": [sha256(p) for p in paths], "dictionaries": self.dictionaries, "top_k": top_k}
         at = folder / "settings.json"
         if not at.exists() or json.loads(at.read_text(encoding="utf-8")) != settings:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            for name in ("sentences", *self._columns):
+                self._at(name).unlink(missing_ok=True)
             with write_aside(at) as stream:
                 json.dump(settings, stream)
         self._recover()
 
     def _recover(self):
         """Cut off what a killed run left half written: a sentence counts once its line in `sentences` is whole."""
-        sentences = (
-            np.fromfile(self._at("sentences"), np.int64) if self._at("sentences").exists() else np.empty(0, np.int64)
-        )
+        for name in ("sentences", *self._columns):
+            self._at(name).touch()
+        sentences = np.fromfile(self._at("sentences"), np.int64)
         sentences = sentences[: len(sentences) // 2 * 2].reshape(-1, 2)
         tokens = int(sentences[:, 1].sum())
-        for name in ("sentences", "probabilities", "types"):
-            self._at(name).touch()
         os.truncate(self._at("sentences"), sentences.nbytes)
         for name, columns in self._columns.items():
             os.truncate(self._at(name), 4 * columns * tokens)

@@ -1,6 +1,7 @@
 """The criterion knowledge_distillation: its teachers, models and stored probabilities, and what it refuses."""
 
 import copy
+import fcntl
 import shutil
 
 import _teachers
@@ -238,6 +239,15 @@ def test_an_interrupted_run_goes_on(tiny_bin, teachers, stored, tmp_path, monkey
     assert got["keys"].equal(whole["keys"]) and got["sizes"].equal(whole["sizes"])
     for a, b, n in zip(got["starts"].tolist(), whole["starts"].tolist(), whole["sizes"].tolist(), strict=True):
         torch.testing.assert_close(got["probabilities"][a : a + n], whole["probabilities"][b : b + n])
+
+
+def test_one_run_at_a_time(tiny_bin, teachers, tmp_path, capsys):
+    out = tmp_path / "file.probs"
+    (tmp_path / "file.probs.part").mkdir()
+    with open(tmp_path / "file.probs.part" / "lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert main(["distill-targets", str(tiny_bin), "--path", teachers[0][0], "--out", str(out), "--cpu"]) == 2
+    assert "another labo distill-targets works there" in capsys.readouterr().err
 
 
 def test_sentences_that_were_not_stored_are_named(student, stored, tiny_text, tiny_bin, tmp_path):
