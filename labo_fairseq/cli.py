@@ -13,6 +13,8 @@ SUBCOMMANDS = {
     "inference-calibration": ("labo_fairseq.inference_calibration", "ECE of the tokens that beam search produced"),
     "sentence-confidence": ("labo_fairseq.sentence_confidence", "fit the probability that a translation is good"),
     "export": ("labo_fairseq.decoding.export", "a checkpoint for the fast engine, with its temperature folded in"),
+    "distill-targets": ("labo_fairseq.distill_targets", "store a teacher's top probabilities for distillation"),
+    "distill-corpus": ("labo_fairseq.distill_corpus", "a training set from a teacher's translations of it"),
     "translate": ("labo_fairseq.decoding.translate", "translate with an exported model, in fairseq's format"),
     "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
     "splits": ("labo_fairseq.analysis.splits", "scores by training frequency, as Table 4 of LABO; word F1"),

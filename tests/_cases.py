@@ -18,7 +18,9 @@ from labo_fairseq.functional import (
     GeneralizedEntropy,
     LabelSmoothing,
     Labo,
+    SoftTargets,
     WithZLoss,
+    ZLossAround,
 )
 
 
@@ -130,6 +132,17 @@ def generalized_entropy(alpha, beta):
     return reference
 
 
+def uniform_teacher(alpha, tau, scale):
+    """Knowledge distillation from a teacher that knows nothing; tests/functional/test_distillation.py has others."""
+
+    def reference(logits, target):
+        q = torch.softmax(logits / tau, -1)
+        soft = kl(torch.full_like(q, 1 / q.size(-1)), q)
+        return (1 - alpha) * cross_entropy(logits, target) + alpha * scale * soft
+
+    return reference
+
+
 def z_loss(base, weight):
     return lambda logits, target: base(logits, target) + weight * logits.logsumexp(-1) ** 2
 
@@ -213,6 +226,16 @@ CASES = [
             {"entropy_alpha": alpha, "entropy_weight": 0.7},
         )
         for alpha in (0.0, 0.5, 1.0)
+    ),
+    Case(
+        "soft_targets", lambda v: SoftTargets(0.4, student_temperature=2.0, scale=4.0), uniform_teacher(0.4, 2.0, 4.0)
+    ),
+    Case(
+        "z_loss_around",
+        lambda v: ZLossAround(GeneralizedEntropy(0.5, 0.7), 1e-2),
+        z_loss(generalized_entropy(0.5, 0.7), 1e-2),
+        "generalized_entropy",
+        {"entropy_alpha": 0.5, "entropy_weight": 0.7, "z_loss": 1e-2},
     ),
     Case(
         "z_loss",

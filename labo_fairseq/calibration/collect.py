@@ -148,7 +148,7 @@ def collect(models, task, subset, folder, max_tokens=4000):
     columns = [[] for _ in range(4)]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(open(path, "wb")) for path in paths]
-        for sample in _batches(models, task, subset, max_tokens):
+        for sample in batches(models, task, subset, max_tokens):
             sample = utils.move_to_cuda(sample) if device.type == "cuda" else sample
             kept = sample["target"].ne(task.target_dictionary.pad())
             for column, values in zip(columns, _columns(sample, kept), strict=True):
@@ -161,7 +161,8 @@ def collect(models, task, subset, folder, max_tokens=4000):
     return Tokens(*map(torch.cat, columns), members)
 
 
-def _batches(models, task, subset, max_tokens):
+def batches(models, task, subset, max_tokens):
+    """The batches of a subset in a fixed order, without sentences too long for the models. Raises UserError."""
     # fairseq cannot map an empty file, and fails once more while it cleans up
     empty = [path for path in Path(settings_of(task).data).glob(f"{subset}.*.bin") if path.stat().st_size == 0]
     if empty:

@@ -16,7 +16,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from ..errors import UserError
-from ..functional import RDrop, WithZLoss, projection_loss, token_loss
+from ..functional import RDrop, WithZLoss, ZLossAround, projection_loss, token_loss
 from ..functional.calibration import BINS, BinSums
 from ..functional.kernels import choose_kernel
 from ._projection import dense_logits, hidden_states, obstacle, unwrap
@@ -85,9 +85,13 @@ class LabelRegularizedCriterion(FairseqCriterion):
         """The loss object for this forward pass; `model` knows the number of updates done (see _updates.py)."""
         raise NotImplementedError
 
+    def batch_loss(self, model, sample):
+        """The loss object for a batch, where that depends on more than the model, as on a teacher's predictions."""
+        return self.row_loss(model)
+
     def forward(self, model, sample, reduce=True):
         """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
-        loss, passes = self._complete_loss(model)
+        loss, passes = self._complete_loss(model, sample)
         target = self._rows(model.get_targets(sample, None).unsqueeze(-1)).squeeze(-1)
         compute = self._fused if self._uses_fused(model, reduce) else self._dense
         total, value, nll, confidence, hits = compute(
@@ -112,11 +116,11 @@ class LabelRegularizedCriterion(FairseqCriterion):
             logging_output.update(_bin_log(BinSums.of(confidence[kept], hits[kept])))
         return result, sample_size, logging_output
 
-    def _complete_loss(self, model):
+    def _complete_loss(self, model, sample):
         """The method's loss with the options that all methods share, and the number of forward passes it takes."""
-        loss = self.row_loss(unwrap(model))
+        loss = self.batch_loss(unwrap(model), sample)
         if self.cfg.z_loss:
-            loss = WithZLoss(loss, self.cfg.z_loss)
+            loss = (ZLossAround if hasattr(loss, "row_pass") else WithZLoss)(loss, self.cfg.z_loss)
         # R-Drop needs dropout: evaluation is the plain criterion, with the same logged keys
         if self.cfg.rdrop_weight and model.training:
             return RDrop(loss, self.cfg.rdrop_weight), 2

@@ -13,7 +13,7 @@ import torch
 from .dense import check_targets, kept_rows, rows_at_once
 from .kernels import row_pass_of
 from .products import Products
-from .rows import prior_row
+from .rows import of_rows, prior_row
 
 # on a CPU (docs/performance.md): a product of fewer rows re-reads the weight gradient too often, of more logits takes
 # memory; a row pass of more logits falls out of the cache between its operations
@@ -57,7 +57,7 @@ def projection_loss(hidden, weight, target, loss, bias=None, ignore_index=None, 
     kept_target = target[kept]
     check_targets(kept_target, weight.size(0))
     gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (hidden, weight, bias))
-    total, *per_token = _Fused.apply(hidden, weight, bias, kept_target, loss, gradient, count_hits, kernel)
+    total, *per_token = _Fused.apply(hidden, weight, bias, kept_target, kept, loss, gradient, count_hits, kernel)
     if some_ignored:
         per_token = [None if x is None else x.new_zeros(target.size(0)).index_copy_(0, kept, x) for x in per_token]
     return ProjectionLoss(total, *per_token)
@@ -65,12 +65,13 @@ def projection_loss(hidden, weight, target, loss, bias=None, ignore_index=None, 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, bias, target, loss, gradient, count_hits, kernel):
+    def forward(ctx, hidden, weight, bias, target, kept, loss, gradient, count_hits, kernel):
         needs = [gradient and need for need in ctx.needs_input_grad[:3]]
         # the types of the products are chosen here; autocast would round what must stay in float32
         with torch.autocast(hidden.device.type, enabled=False):
             products = Products(hidden, weight, bias, needs)
-            per_token = _all_chunks(products, _Prior(loss, products), target, loss, count_hits, row_pass_of(kernel))
+            prior, row_pass = _Prior(loss, products), row_pass_of(kernel)
+            per_token = _all_chunks(products, prior, target, kept, loss, count_hits, row_pass)
         ctx.products = products
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*[x for x in per_token if x is not None])
@@ -82,11 +83,14 @@ class _Fused(torch.autograd.Function):
         if ctx.products is None:
             raise RuntimeError("projection_loss: backward works once, since its gradients are scaled in place")
         products, ctx.products = ctx.products, None
-        return *products.scaled(grad_total), None, None, None, None, None
+        return *products.scaled(grad_total), *[None] * 6
 
 
-def _all_chunks(products, prior, target, loss, count_hits, row_pass):
-    """Loss, nll, confidence and hits of every row, (n,) each; the gradients gather in `products`."""
+def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
+    """Loss, nll, confidence and hits of every row, (n,) each; the gradients gather in `products`.
+
+    kept: (n,), which tokens of the batch the rows are
+    """
     count = len(target)
     value = torch.empty(count, dtype=products.dtype, device=target.device)
     nll, confidence = torch.empty_like(value), torch.empty_like(value)
@@ -107,7 +111,7 @@ def _all_chunks(products, prior, target, loss, count_hits, row_pass):
             out = row_pass(
                 z[part],
                 target[rows],
-                loss,
+                of_rows(loss, kept[rows], prior.masked),
                 gradient=products.any_gradient,
                 prior_logit=None if prior_logit is None else prior_logit[part],
                 masked=prior.masked,

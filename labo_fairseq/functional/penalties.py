@@ -1,11 +1,11 @@
 """Losses that weigh or penalize confidence: confidence penalty, focal and anti-focal loss, z-loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 
-from .rows import Coefficients, Rows
+from .rows import Coefficients, Rows, log_sum, of_rows, row_pass
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,16 @@ class AntiFocal:
 class WithZLoss:
     """Another loss plus λ·LSE² (Chowdhery et al. 2022), which keeps the logits near log-probabilities.
 
-    base: any loss object
+    base: a loss object with `terms`; ZLossAround takes those with a row pass of their own
     weight: λ, at least 0
     """
 
     base: Any
     weight: float
+
+    def of_rows(self, rows, masked):
+        """See rows.of_rows."""
+        return replace(self, base=of_rows(self.base, rows, masked))
 
     @property
     def temperature(self):
@@ -111,3 +115,17 @@ class WithZLoss:
         value, weights = self.base.terms(rows)
         lse = rows.log_sum + rows.peak
         return value + self.weight * lse**2, weights._replace(a=weights.a + 2 * self.weight * lse)
+
+
+@dataclass(frozen=True)
+class ZLossAround(WithZLoss):
+    """WithZLoss for a base whose gradient needs more than the five terms, and which therefore has its own row pass."""
+
+    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+        """See rows.row_pass."""
+        p, peak = torch.softmax(z, 1), z.amax(1)
+        lse = log_sum(p) + peak
+        out = row_pass(z, target, self.base, gradient, prior_logit, masked, scratch)
+        if gradient:
+            z.add_(p.mul_((2 * self.weight * lse).unsqueeze(1)))
+        return out._replace(value=out.value + self.weight * lse**2)

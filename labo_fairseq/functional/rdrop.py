@@ -1,11 +1,11 @@
 """R-Drop (Liang et al. 2021): two dropout passes whose predictions are pulled together, around any other loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from .rows import RowPass, log_sum, row_pass
+from .rows import RowPass, log_sum, of_rows, row_pass
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class RDrop:
     @property
     def prior(self):
         return self.base.prior
+
+    def of_rows(self, rows, masked):
+        """See rows.of_rows; what the base knows about a token is the same in both passes."""
+        return replace(self, base=of_rows(self.base, rows // self.rows_per_token, masked))
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
         """See rows.row_pass."""

@@ -95,7 +95,7 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     prior_logit: u·z, (n,), where the caller has it cheaper than from z (h·(Wᵀu)); otherwise it is formed here
     masked: types that are −inf, as a bool tensor (V,) or (n, V); None where there are none
     scratch: a tensor like z to work in, so that a loop over chunks does not allocate one each time
-    Raises ValueError where a target is masked.
+    A prior of one distribution per row, (n, V), enters the gradient here. Raises ValueError where a target is masked.
     """
     if hasattr(loss, "row_pass"):
         return loss.row_pass(z, target, gradient, prior_logit, masked, scratch)
@@ -120,7 +120,22 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     if gradient:
         _gradient_in_place(z, p, q, rows, weights)
         _add_at(z, target, weights.e)
-    return RowPass(value, rows.nll, weights.d, rows.log_sum)
+        if has_row_priors(loss):
+            z.add_(loss.prior * _column(weights.d))
+    return RowPass(value, rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
+
+
+def of_rows(loss, rows, masked=None):
+    """The loss of these rows: a loss that holds something for every token (a teacher) brings a method of this name.
+
+    rows: indices (n,) into the tokens of the batch; masked: as in row_pass
+    """
+    return loss.of_rows(rows, masked) if hasattr(loss, "of_rows") else loss
+
+
+def has_row_priors(loss):
+    """Whether the loss's prior is one distribution per row, (n, V)."""
+    return torch.is_tensor(loss.prior) and loss.prior.dim() == 2
 
 
 def shift_rows(z, target, masked):
@@ -165,6 +180,8 @@ def log_sum(p):
 def _prior_mean(z, prior, masked, types):
     if isinstance(prior, str):
         return (z if masked is None else z.masked_fill(masked, 0.0)).sum(1) / types
+    if prior.dim() == 2:
+        return (z * prior).sum(1)
     return z @ prior.to(z)
 
 

@@ -8,15 +8,15 @@ import torch
 import triton
 import triton.language as tl
 
-from .rows import RowPass, Rows
+from .rows import RowPass, Rows, has_row_priors
 from .rows import row_pass as torch_row_pass
 
 _BLOCK = 4096
 
 
 def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
-    """As rows.row_pass. Losses with a pass of their own and masked types take that one, in plain torch."""
-    if hasattr(loss, "row_pass") or masked is not None or z.dtype == torch.float64:
+    """As rows.row_pass. Losses with their own pass or a prior per row, and masked types, take that one, in torch."""
+    if hasattr(loss, "row_pass") or has_row_priors(loss) or masked is not None or z.dtype == torch.float64:
         return torch_row_pass(z, target, loss, gradient, prior_logit, masked, scratch)
     tempered = loss.temperature is not None
     stats = torch.empty(6, len(z), device=z.device)

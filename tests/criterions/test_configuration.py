@@ -14,11 +14,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-OURS = sorted({case.criterion for case in CASES if case.criterion})
+# knowledge distillation needs a teacher, so that no row of CASES can have it
+OURS = sorted({case.criterion for case in CASES if case.criterion} | {"knowledge_distillation"})
 # the flags whose name and meaning are those of fairseq's own criterions
 SHARED = {"report_accuracy", "ignore_prefix_size", "label_smoothing"}
 SETTINGS = [(case.criterion, case.flags) for case in CASES if case.criterion] + [
     ("labo", {"report_accuracy": True, "ignore_prefix_size": 2, "projection": "dense", "smoothing_warmup_updates": 7}),
+    ("knowledge_distillation", {"teacher_path": "a.pt", "teacher_temperature": 2.5, "distill_match": "logits"}),
     ("label_smoothing", {"smoothing_prior": "unigram", "prior_exponent": 0.5, "prior_counts": "counts.txt"}),
 ]
 

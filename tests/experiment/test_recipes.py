@@ -43,8 +43,8 @@ def test_two_updates_end_to_end(recipe, tmp_path, run_cli):
     if content["decode"].get("sweep") and "calibrate" not in SUBCOMMANDS:
         pytest.skip("`labo calibrate` is not part of this package")
     news = "v9" if content["corpus"].get("prepare", {}).get("icml17") else "v12"
-    raw, file = raw_text(corpus, tmp_path / "raw", news), recipe
-    multilingual = content["corpus"].get("multilingual")
+    raw = ["--raw-dir", raw_text(corpus, tmp_path / "raw", news)] if corpus != "embedded" else []
+    file, multilingual = recipe, content["corpus"].get("multilingual")
     if len(content["corpus"]["directions"]) > 1 and not multilingual:  # one of them is enough
         text = recipe.read_text(encoding="utf-8")
         every = ", ".join(content["corpus"]["directions"])
@@ -56,7 +56,7 @@ def test_two_updates_end_to_end(recipe, tmp_path, run_cli):
         prepare = "multilingual: true, prepare: {vocabulary-size: 500}"
         file.write_text(text.replace("multilingual: true", prepare), encoding="utf-8")
     out = tmp_path / "out"
-    arguments = ["run", file, "--profile", "smoke", "--raw-dir", raw, "--out", out]
+    arguments = ["run", file, "--profile", "smoke", *raw, "--out", out]
     done = run_cli("labo", "experiment", *arguments, timeout=3000)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     experiment = spec.read(file, "smoke")

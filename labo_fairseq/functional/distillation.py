@@ -1,0 +1,154 @@
+"""Knowledge distillation: a loss against what a teacher predicts for the same token.
+
+A teacher is a function from indices of tokens, (n,), to its logits, (n, V); it is asked chunk by chunk, so that its
+N×V logits need not exist, as those of the student. Log-probabilities are logits too.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from .dense import working_dtype
+from .products import Products
+from .rows import Coefficients, RowPass, Rows, log_sum, shift_rows
+from .smoothing import UNIFORM
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """(1−α)·(−log p_k) + α·s·KL(u‖softmax(z/τ)) for distributions u (Hinton et al. 2015; Lu et al. 2023, eq. 3).
+
+    mass: α in [0, 1]
+    prior: u, "uniform" or one distribution per row, (n, V)
+    student_temperature: τ, above 0
+    scale: s
+    """
+
+    mass: float
+    prior: str | torch.Tensor = UNIFORM
+    student_temperature: float = 1.0
+    scale: float = 1.0
+
+    needs_mean: ClassVar[bool] = False
+
+    @property
+    def temperature(self):
+        return None if self.student_temperature == 1 else self.student_temperature
+
+    def terms(self, rows: Rows):
+        """Value (n,) in nats and the coefficients of its gradient."""
+        hard, soft, tau = 1 - self.mass, self.mass * self.scale, self.student_temperature
+        entropy = rows.log_types if isinstance(self.prior, str) else torch.special.entr(self.prior).sum(-1)
+        log_sum_tau = rows.log_sum if tau == 1 else rows.log_sum_tau
+        value = hard * rows.nll + soft * (log_sum_tau - rows.prior / tau - entropy)
+        if tau == 1:
+            return value, Coefficients(a=hard + soft, d=-soft, e=-hard)
+        return value, Coefficients(a=hard, b=soft / tau, d=-soft / tau, e=-hard)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """SoftTargets whose u is softmax(t/T) of a teacher's logits t, over the types that the student has.
+
+    mass, student_temperature, scale: as in SoftTargets
+    teacher: function from indices of tokens to the teacher's logits, (n, V)
+    teacher_temperature: T, above 0
+    """
+
+    mass: float
+    teacher: Callable
+    teacher_temperature: float = 1.0
+    student_temperature: float = 1.0
+    scale: float = 1.0
+
+    prior: ClassVar[None] = None  # none that all rows share
+
+    def of_rows(self, rows, masked):
+        """See rows.of_rows."""
+        logits = _present(self.teacher(rows), masked, float("-inf"))
+        u = torch.softmax(logits / self.teacher_temperature, -1)
+        return SoftTargets(self.mass, u, self.student_temperature, self.scale)
+
+
+@dataclass(frozen=True)
+class LogitMatching:
+    """(1−α)·(−log p_k) + α/2·mean((z − z̄ − t + t̄)²), the mean over the K types that the student has.
+
+    It is the limit of SoftTargets with s = T² and τ = T → ∞ (Hinton et al. 2015, section 2.1). The means z̄ and t̄ are
+    taken out because no probability depends on them.
+
+    mass: α in [0, 1]
+    teacher: function from indices of tokens to the teacher's logits t, (n, V), finite
+    """
+
+    mass: float
+    teacher: Callable
+    logits: torch.Tensor | None = None  #: of the rows at hand
+
+    prior: ClassVar[None] = None
+
+    def of_rows(self, rows, masked):
+        """See rows.of_rows."""
+        return replace(self, logits=self.teacher(rows))
+
+    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+        """See rows.row_pass."""
+        types, _, target_logit = shift_rows(z, target, masked)
+        p = torch.softmax(z, 1, out=torch.empty_like(z) if scratch is None else scratch)
+        total = log_sum(p)
+        nll = total - target_logit
+        types = types.unsqueeze(1) if torch.is_tensor(types) else types
+        distance = _present(z.sub_(self.logits), masked, 0.0)
+        distance = _present(distance.sub_(distance.sum(1, keepdim=True) / types), masked, 0.0)
+        hard = 1 - self.mass
+        value = hard * nll + self.mass / 2 * (distance.square() / types).sum(1)
+        if gradient:
+            torch.add(distance * (self.mass / types), p, alpha=hard, out=z)
+            z.scatter_add_(1, target.unsqueeze(1), z.new_full((1, 1), -hard).expand(len(z), 1))
+        return RowPass(value, nll, None, total)
+
+
+def projected_logits(hidden, weight, bias=None):
+    """A teacher from its features (N, D) and output projection (V, D), (V,): the products are made chunk by chunk."""
+    products = Products(hidden, weight, bias, (False, False, False))
+    return lambda rows: products.logits(rows, products.new_logits(len(rows)))
+
+
+def given_logits(logits):
+    """A teacher from logits (N, V) that exist already."""
+    return lambda rows: logits[rows].to(working_dtype(logits.dtype))
+
+
+def stored_logits(probabilities, types, size):
+    """A teacher from the probabilities of its k most probable types; the others share the rest equally.
+
+    probabilities: (N, k+1), those of the k types and, last, that of all others together; types: (N, k), indices;
+    size: V, at least k. The logits are log-probabilities, and −inf where nothing is left for the others. A temperature
+    acts on the whole distribution, as on that of a model.
+    """
+
+    def logits(rows):
+        known, rest = probabilities[rows].log().split([types.size(1), 1], 1)
+        share = rest - math.log(max(size - types.size(1), 1))
+        return share.expand(len(rows), size).scatter(1, types[rows], known)
+
+    return logits
+
+
+def mean_teacher(members):
+    """An ensemble as one teacher: its probabilities are the mean of the members', its logits the logarithm of that."""
+    if len(members) == 1:
+        return members[0]
+
+    def logits(rows):
+        log_probs = torch.stack([torch.log_softmax(member(rows), -1) for member in members])
+        return log_probs.logsumexp(0) - math.log(len(members))
+
+    return logits
+
+
+def _present(x, masked, value):
+    return x if masked is None else x.masked_fill(masked, value)
