@@ -13,11 +13,8 @@ from .transforms import normalized
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_BATCH = 256  # of an evaluation that was given no batch size
-
-
 class ImageDataset(FairseqDataset):
-    """Images as samples of a transform, in batches of exactly the batch size (fairseq's multiple of 8 is for sentences).
+    """Images as samples of a transform, in batches of exactly the batch size; fairseq's multiple of 8 is for sentences.
 
     images: Images
     transform: of a uint8 image (C, H, W)
@@ -88,9 +85,7 @@ class ImageDataset(FairseqDataset):
         return np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
 
     def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        size = min(limit for limit in (max_tokens, max_sentences, len(indices)) if limit)
-        if not (max_tokens or max_sentences):
-            size = min(size, DEFAULT_BATCH)
+        size = min(limit for limit in (max_tokens, max_sentences, len(indices) + 1) if limit)
         return [indices[start : start + size] for start in range(0, len(indices), size)]
 
     def filter_indices_by_size(self, indices, max_sizes):
@@ -112,7 +107,7 @@ class ImageDataset(FairseqDataset):
             )
         if self.shape is not None and tuple(shape) != tuple(self.shape):
             raise UserError(
-                f"{self.images.name(index)}: {shape[1]}×{shape[0]} pixels among images of {self.shape[1]}×{self.shape[0]}: "
+                f"{self.images.name(index)}: {shape[1]}×{shape[0]} pixels, not {self.shape[1]}×{self.shape[0]} as the others: "
                 "give --augmentation resized_crop --image-size N to bring all to one size"
             )
 

@@ -25,12 +25,14 @@ class TorchSGDConfig(FairseqDataclass):
     )
     layer_lr: Optional[str] = field(
         default=None,
-        metadata={"help": "factors of --lr for layers, such as classifier=0.1,body.fc1=0.5; names as in the state dict"},
+        metadata={
+            "help": "factors of --lr for layers, such as classifier=0.1,body.fc1=0.5; names as in the state dict"
+        },
     )
     layer_weight_decay: Optional[str] = field(
         default=None, metadata={"help": "--weight-decay of layers, such as body.fc2=0.04,classifier=0.04"}
     )
-    lr: List[float] = II("optimization.lr")  # noqa: UP006
+    lr: List[float] = II("optimization.lr")  # noqa: UP006, RUF009
 
 
 @register_optimizer("torch_sgd", dataclass=TorchSGDConfig)
@@ -117,8 +119,8 @@ def _check_names(flag, layers, names):
         )
     for layer in layers:
         if not any(_belongs(name, layer) for name in names):
-            known = sorted({name.rpartition(".")[0] for name in names if name})
-            raise UserError(f"{flag}: no layer {layer}: the layers are {', '.join(known)}")
+            known = sorted({".".join(name.split(".")[:-1][:2]) for name in names if name})
+            raise UserError(f"{flag}: no layer {layer}: the state dict has {', '.join(known)}")
 
 
 def _belongs(name, layer):

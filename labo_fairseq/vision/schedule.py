@@ -28,7 +28,7 @@ class MultiStepConfig(FairseqDataclass):
     lr_milestone_unit: ChoiceEnum(["epoch", "update"]) = field(
         default="epoch", metadata={"help": "what the milestones count"}
     )
-    lr: List[float] = II("optimization.lr")  # noqa: UP006
+    lr: List[float] = II("optimization.lr")  # noqa: UP006, RUF009
 
 
 @register_lr_scheduler("multi_step", dataclass=MultiStepConfig)

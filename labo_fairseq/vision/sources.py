@@ -67,7 +67,9 @@ class Splits:
         chosen = np.random.default_rng(self._seed).permutation(len(train))
         valid = round(self._share * len(train))
         if split == "valid" and valid == 0:
-            raise UserError(f"--valid-share {self._share}: gives no image out of {len(train)}: give a larger share, or 0")
+            raise UserError(
+                f"--valid-share {self._share}: gives no image out of {len(train)}: give a larger share, or 0"
+            )
         return train.subset(np.sort(chosen[:valid] if split == "valid" else chosen[valid:]))
 
     def _part(self, part):
@@ -137,7 +139,9 @@ def _class_folders(folder, mode):
         raise UserError(f"{folder}: no class folders: expected {folder}/CLASS/IMAGE") from None
     found = tools.make_dataset(folder, index, extensions=tools.IMG_EXTENSIONS, allow_empty=True)
     paths, targets = zip(*found, strict=True) if found else ((), ())
-    empty = [name for name, images in zip(classes, np.bincount(targets, minlength=len(classes)), strict=True) if not images]
+    empty = [
+        name for name, images in zip(classes, np.bincount(targets, minlength=len(classes)), strict=True) if not images
+    ]
     if empty:
         raise UserError(f"{folder / empty[0]}: holds no image: add some, or remove the folder")
     return FileImages(str(folder), classes, targets, paths, mode)
@@ -257,7 +261,9 @@ def _read_idx(path):
         sizes = np.frombuffer(data, ">u4", dimensions, offset=4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(sizes).copy()
     except FileNotFoundError:
-        raise UserError(f"{path}: neither this file nor {packed.name} is there: name the folder that holds it") from None
+        raise UserError(
+            f"{path}: neither this file nor {packed.name} is there: name the folder that holds it"
+        ) from None
     except (OSError, EOFError, zlib.error, ValueError, IndexError) as error:
         raise UserError(f"{path}: damaged ({error}): download it anew") from None
 

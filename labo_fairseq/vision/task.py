@@ -46,7 +46,9 @@ class TorchvisionClassificationConfig(FairseqDataclass):
     )
     image_dataset: ChoiceEnum(list(SOURCES)) = field(
         default="image_folder",
-        metadata={"help": "what DATA holds; image_folder: train/CLASS/IMAGE, test/CLASS/IMAGE, perhaps valid/CLASS/IMAGE"},
+        metadata={
+            "help": "what DATA holds; image_folder: train/CLASS/IMAGE, test/CLASS/IMAGE, perhaps valid/CLASS/IMAGE"
+        },
     )
     download: bool = field(default=False, metadata={"help": "download what is missing in DATA"})
     valid_share: Optional[float] = field(
@@ -69,7 +71,9 @@ class TorchvisionClassificationConfig(FairseqDataclass):
     )
     image_size: Optional[int] = field(
         default=None,
-        metadata={"help": "side of the square that the model sees, in pixels (default: the data set's, or the image's)"},
+        metadata={
+            "help": "side of the square that the model sees, in pixels (default: the data set's, or the image's)"
+        },
     )
     normalization: ChoiceEnum(["auto", "channel", "imagenet", "image", "none"]) = field(
         default="auto",
@@ -93,9 +97,9 @@ class TorchvisionClassificationConfig(FairseqDataclass):
 class TorchvisionClassificationTask(FairseqTask):
     """Images as sentences of one token: (B, C, H, W) images, (B,) targets.
 
-    state.images goes into the checkpoint, so that a model is evaluated as it was trained: {"classes": names, "channels",
-    "shape": [H, W] of the stored images or None where they are resized, "size": side of what the model sees,
-    "normalization": as in transforms.normalized}.
+    state.images goes into the checkpoint, so that a model is evaluated as it was trained: {"classes": names,
+    "channels", "shape": [H, W] of the stored images or None where they are resized, "size": side of what the model
+    sees, "normalization": as in transforms.normalized}.
     """
 
     def __init__(self, cfg):
@@ -159,7 +163,9 @@ class TorchvisionClassificationTask(FairseqTask):
 
     def build_criterion(self, cfg):
         if cfg.get("ignore_prefix_size"):
-            raise UserError("--ignore-prefix-size: an image has one target, which cannot be ignored: leave the flag out")
+            raise UserError(
+                "--ignore-prefix-size: an image has one target, which cannot be ignored: leave the flag out"
+            )
         return super().build_criterion(cfg)
 
     def valid_step(self, sample, model, criterion):

@@ -11,8 +11,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def training_transform(augmentation, size, padding):
     """Random transform of a uint8 image (C, H, W), None for `none` of images that have the size already.
 
-    shift: all (2·padding+1)² positions are equally likely (Müller et al. 2019, A.5, with padding 2); crop_flip: the same
-    and a mirror image half of the time; resized_crop: that of Inception, then a mirror image half of the time.
+    shift: all (2·padding+1)² positions are equally likely (Müller et al. 2019, A.5, with padding 2); crop_flip: the
+    same and a mirror image half of the time; resized_crop: that of Inception, and a mirror image half of the time.
     """
     v2 = _v2()
     if augmentation == "none":
@@ -34,8 +34,9 @@ def evaluation_transform(augmentation, size):
 def normalized(batch, normalization):
     """float32 images (B, C, H, W) of uint8 ones.
 
-    normalization: {"by": "channel", "mean": C numbers, "std": C numbers}, both of pixels in [0, 1]; {"by": "image"}:
-    each image gets mean 0 and deviation 1 (at least 1/√pixels, as TensorFlow's per_image_standardization); {"by": "none"}
+    normalization: {"by": "channel", "mean": C numbers, "std": C numbers}, both of pixels in [0, 1]; {"by": "image"}, by
+    its own mean and deviation, the latter at least 1/√(C·H·W) as in TensorFlow's per_image_standardization; or
+    {"by": "none"}, pixels in [0, 1]
     """
     batch = batch.float().div_(255)
     if normalization["by"] == "none":
@@ -48,7 +49,7 @@ def normalized(batch, normalization):
 
 
 def channel_statistics(images):
-    """Mean and deviation of each channel, pixels in [0, 1], of an iterable of uint8 images (C, H, W); lists of C floats."""
+    """Mean and deviation of each channel of uint8 images (C, H, W), taken as [0, 1]: two lists of C floats."""
     count, total, squares = 0, 0.0, 0.0
     for image in images:
         pixels = image.double().div_(255).flatten(1)

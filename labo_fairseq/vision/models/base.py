@@ -87,7 +87,11 @@ def architecture(name, dataclass=ImageClassifierConfig):
 
     def register(function):
         # fairseq wants a class for each name
-        cls = type(f"ImageClassifier_{name}", (ImageClassifier,), {"layers": staticmethod(function), "__doc__": function.__doc__})
+        cls = type(
+            f"ImageClassifier_{name}",
+            (ImageClassifier,),
+            {"layers": staticmethod(function), "__doc__": function.__doc__},
+        )
         cls.__module__ = function.__module__
         register_model(name, dataclass=dataclass)(cls)
         return function

@@ -84,9 +84,7 @@ def _block_a():
 
 
 def _reduction_a():
-    return Branches(
-        _conv(384, 384, 3, 2, True), _chain(384, (192, 1), (224, 3), (256, 3, 2, True)), nn.MaxPool2d(3, 2)
-    )
+    return Branches(_conv(384, 384, 3, 2, True), _chain(384, (192, 1), (224, 3), (256, 3, 2, True)), nn.MaxPool2d(3, 2))
 
 
 def _block_b():

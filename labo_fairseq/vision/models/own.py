@@ -13,7 +13,7 @@ from .base import ImageClassifierConfig, architecture, at_least, initialize_as_h
 
 
 class PreActivationBlock(nn.Module):
-    """Norm, ReLU, 3×3 convolution, twice, plus the input; where shapes change, the shortcut starts after the first ReLU.
+    """Norm, ReLU, 3×3 convolution, twice, plus the input (after the first ReLU where the shape changes).
 
     padded: such a shortcut takes every `stride`-th pixel and fills up with zero channels (option A of He et al. 2016a)
     instead of a 1×1 convolution
@@ -129,7 +129,7 @@ class _AlexNet(nn.Module):
         self.pool = nn.MaxPool2d(3, 2, padding=1)
         # torch divides alpha by the number of channels, TensorFlow does not
         self.norm = nn.LocalResponseNorm(9, alpha=9 * 0.001 / 9, beta=0.75, k=1.0)
-        side = -(-(-(-size // 2)) // 2)  # halved twice, rounded up
+        side = ((size + 1) // 2 + 1) // 2
         self.fc1 = nn.Linear(64 * side * side, 384)
         self.fc2 = nn.Linear(384, 192)
 
@@ -143,7 +143,9 @@ class _AlexNet(nn.Module):
 class FullyConnectedConfig(ImageClassifierConfig):
     """Flags of fully_connected."""
 
-    hidden_size: int = field(default=1200, metadata={"help": "units of each of the two hidden layers; the student's: 800"})
+    hidden_size: int = field(
+        default=1200, metadata={"help": "units of both hidden layers; the student of Müller et al.: 800"}
+    )
     dropout: float = field(default=0.0, metadata={"help": "after each hidden layer, in [0, 1]; Wagner et al.: 0.5"})
     init_std: float = field(
         default=0.03,

@@ -19,8 +19,8 @@ class TorchvisionConfig(ImageClassifierConfig):
     pretrained: bool = field(
         default=False,
         metadata={
-            "help": "start from torchvision's newest ImageNet weights (downloaded); the last layer is new unless there are "
-            "1000 classes; give --normalization imagenet with it"
+            "help": "start from torchvision's newest ImageNet weights, downloaded if need be; the last layer is new unless "
+            "there are 1000 classes; give --normalization imagenet with it"
         },
     )
     stem: ChoiceEnum(["auto", "imagenet", "small"]) = field(
@@ -112,7 +112,9 @@ def _network(name, cfg, channels, classes):
         return models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"--pretrained: the weights of {name} cannot be downloaded ({reason}): try again later") from None
+        raise UserError(
+            f"--pretrained: the weights of {name} cannot be downloaded ({reason}): try again later"
+        ) from None
 
 
 def _small(cfg, size):
@@ -131,7 +133,9 @@ def _with_channels(conv, channels):
     """The first convolution, for greyscale images too."""
     if conv.in_channels == channels:
         return conv
-    new = nn.Conv2d(channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=conv.bias is not None)
+    new = nn.Conv2d(
+        channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=conv.bias is not None
+    )
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     return new
 
