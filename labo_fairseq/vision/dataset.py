@@ -13,6 +13,7 @@ from .transforms import normalized
 
 logger = logging.getLogger(__name__)
 
+
 class ImageDataset(FairseqDataset):
     """Images as samples of a transform, in batches of exactly the batch size; fairseq's multiple of 8 is for sentences.
 
@@ -107,7 +108,7 @@ class ImageDataset(FairseqDataset):
             )
         if self.shape is not None and tuple(shape) != tuple(self.shape):
             raise UserError(
-                f"{self.images.name(index)}: {shape[1]}×{shape[0]} pixels, not {self.shape[1]}×{self.shape[0]} as the others: "
+                f"{self.images.name(index)}: {shape[1]}×{shape[0]} pixels, not {self.shape[1]}×{self.shape[0]}: "
                 "give --augmentation resized_crop --image-size N to bring all to one size"
             )
 

@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from _vision import needs_torchvision
 
+import labo_fairseq
+
+USER_DIR = Path(labo_fairseq.__file__).parent
 BLOCKED = "import sys; sys.modules['torchvision'] = None\n"
 
 
@@ -27,7 +31,7 @@ def test_f21_is_mended_only_where_it_is_there():
         "from torchvision.transforms import v2\n"
         "from torchvision import datasets\n"
         "import torch\n"
-        "assert module.models.resnet18()(torch.rand(1, 3, 32, 32)).shape == (1, 1000)\n"
+        "assert module.models.resnet18().eval()(torch.rand(1, 3, 32, 32)).shape == (1, 1000)\n"
         "assert torchvision_ops.import_torchvision() is module\n"
         "print(plain, '|', len(torchvision_ops._libraries))\n"
     )
@@ -48,11 +52,9 @@ def test_any_other_error_of_the_import_comes_through(monkeypatch):
 
 
 def test_without_torchvision_all_is_registered_and_the_task_says_what_to_install():
+    flags = "--task torchvision_classification --image-dataset digits --arch resnet18 --optimizer torch_sgd --cpu"
     done = run_python(
-        BLOCKED + "import sys\n"
-        "sys.argv[1:] = '--user-dir labo_fairseq --task torchvision_classification --image-dataset digits --arch resnet18 '"
-        "'--optimizer torch_sgd --lr 0.1 --batch-size 8 --cpu'.split()\n"
-        "import labo_fairseq; sys.argv[2] = labo_fairseq.__path__[0]\n"
+        f"{BLOCKED}sys.argv = ['fairseq-train', '--user-dir', {str(USER_DIR)!r}, *'{flags}'.split()]\n"
         "from fairseq_cli.train import cli_main; cli_main()"
     )
     assert done.returncode == 2, done.stderr

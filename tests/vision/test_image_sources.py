@@ -90,7 +90,7 @@ def test_an_image_folder_with_and_without_a_validation_folder(tmp_path):
     write_images(tmp_path / "val", count=3)
     splits = Splits("image_folder", tmp_path)
     assert [len(splits.images(split)) for split in ("train", "valid")] == [20, 6]
-    with pytest.raises(UserError, match="--valid-share: .*val is the validation set already"):
+    with pytest.raises(UserError, match=r"--valid-share: .*val is the validation set already"):
         Splits("image_folder", tmp_path, valid_share=0.1)
 
 
@@ -143,7 +143,7 @@ def mnist_files(folder, images=b"", labels=b""):
 
 
 def test_missing_and_damaged_files(tmp_path):
-    with pytest.raises(UserError, match="neither this file nor t10k-images-idx3-ubyte.gz is there"):
+    with pytest.raises(UserError, match=r"neither this file nor t10k-images-idx3-ubyte.gz is there"):
         Splits("mnist10k", tmp_path).images("test")
     whole = idx(np.zeros((4, 28, 28)))
     mnist_files(tmp_path, whole[:-1], idx(np.zeros(4)))
@@ -156,14 +156,16 @@ def test_missing_and_damaged_files(tmp_path):
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "mnist", "fashion_mnist", "emnist_balanced"])
 def test_what_torchvision_does_not_find(tmp_path, name):
-    with pytest.raises(UserError, match=r"cannot be read \(Dataset not found.*name the folder.*or give --download") as e:
+    with pytest.raises(
+        UserError, match=r"cannot be read \(Dataset not found.*name the folder.*or give --download"
+    ) as e:
         Splits(name, tmp_path).images("test")
     assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize("name", ["tiny_imagenet", "cub200"])
 def test_no_archive(tmp_path, name):
-    with pytest.raises(UserError, match="no such folder, and no .* beside it: give --download"):
+    with pytest.raises(UserError, match=r"no such folder, and no .* beside it: give --download"):
         Splits(name, tmp_path).images("test")
 
 
@@ -184,7 +186,7 @@ def test_a_class_of_train_that_validation_lacks(tmp_path):
     write_images(tmp_path / "valid", ["cat", "owl"])
     write_images(tmp_path / "test", ["cat", "dog", "elk", "owl"])
     task = make_image_task(tmp_path)
-    with pytest.raises(UserError, match="valid: lacks the class dog: .* the same 3 classes"):
+    with pytest.raises(UserError, match=r"valid: lacks the class dog: .* the same 3 classes"):
         task.load_dataset("valid")
     with pytest.raises(UserError, match="test: has, and the model does not know, the class elk"):
         task.load_dataset("test")

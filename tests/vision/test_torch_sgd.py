@@ -147,5 +147,5 @@ def test_multi_step_in_updates():
 
 @pytest.mark.parametrize("milestones", [[0, 3], [5, 3], [4, 4]])
 def test_multi_step_mistakes(milestones):
-    with pytest.raises(UserError, match="--lr-milestones: .*give increasing numbers above 0"):
+    with pytest.raises(UserError, match=r"--lr-milestones: .*give increasing numbers above 0"):
         make_schedule(milestones)

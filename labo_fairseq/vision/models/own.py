@@ -149,8 +149,8 @@ class FullyConnectedConfig(ImageClassifierConfig):
     dropout: float = field(default=0.0, metadata={"help": "after each hidden layer, in [0, 1]; Wagner et al.: 0.5"})
     init_std: float = field(
         default=0.03,
-        metadata={"help": "deviation of the initial weights, above 0 (Müller et al. write variance, Wagner et al.'s code "
-                  "takes it as deviation)"},
+        metadata={"help": "deviation of the initial weights, above 0 (Müller et al. write variance; Wagner et al.'s "
+                  "code takes it as deviation)"},
     )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ class TorchvisionConfig(ImageClassifierConfig):
     pretrained: bool = field(
         default=False,
         metadata={
-            "help": "start from torchvision's newest ImageNet weights, downloaded if need be; the last layer is new unless "
-            "there are 1000 classes; give --normalization imagenet with it"
+            "help": "start from torchvision's newest ImageNet weights, downloaded if need be; the last layer is new "
+            "unless there are 1000 classes; give --normalization imagenet with it"
         },
     )
     stem: ChoiceEnum(["auto", "imagenet", "small"]) = field(
