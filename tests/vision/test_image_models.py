@@ -73,8 +73,8 @@ def test_resnet_for_cifar_by_hand():
 
 
 SHAPES = [
-    ("resnet18", 3, 32, 512), ("resnet18", 1, 28, 512), ("resnet34", 3, 80, 512),
-    ("resnet50", 3, 16, 2048), ("mobilenet_v2", 3, 32, 1280), ("densenet121", 1, 28, 1024), ("preact_resnet18", 1, 28, 512),
+    ("resnet18", 3, 32, 512), ("resnet18", 1, 28, 512), ("resnet34", 3, 80, 512), ("resnet50", 3, 16, 2048),
+    ("mobilenet_v2", 3, 32, 1280), ("densenet121", 1, 28, 1024), ("preact_resnet18", 1, 28, 512),
     ("resnet20", 1, 8, 64), ("resnet56", 3, 32, 64), ("alexnet_small", 3, 24, 192), ("alexnet_small", 3, 32, 192),
     ("fully_connected", 1, 28, 1200), ("two_conv", 1, 28, 500), ("inception_v4", 3, 75, 1536),
 ]  # fmt: skip
