@@ -155,6 +155,14 @@ class TorchvisionClassificationTask(FairseqTask):
         )
         logger.info("%s: %d images of %d classes from %s", split, len(images), len(self.classes), images.where)
 
+    def get_batch_iterator(self, dataset, *args, num_workers=0, data_buffer_size=0, **kwargs):
+        """As fairseq's, but never with a thread of this process that augments.
+
+        Transforms draw from torch's generator; so does the dropout of the training thread, at the same time.
+        """
+        buffer = data_buffer_size if num_workers else 0
+        return super().get_batch_iterator(dataset, *args, num_workers=num_workers, data_buffer_size=buffer, **kwargs)
+
     def build_model(self, cfg, from_checkpoint=False):
         """The model; weights of a checkpoint need no pretrained ones first."""
         if from_checkpoint and cfg.get("pretrained"):

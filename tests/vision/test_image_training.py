@@ -168,7 +168,11 @@ def test_a_run_leaves_what_evaluation_needs(tmp_path):
 
 
 def test_a_resumed_run_equals_one_that_was_not_interrupted(tmp_path):
-    """Stopped in the middle of the second epoch: 30 of 21 + 21 updates; with augmentation and momentum."""
+    """Stopped in the middle of the second epoch: 30 of 21 + 21 updates; with augmentation, dropout and momentum.
+
+    Without worker processes fairseq would fetch in a thread, whose augmentation and this thread's dropout would draw from
+    one generator in an order of chance.
+    """
     flags = [*SMALL, "--criterion", "labo", "--smoothing-warmup-updates", 25, "--dropout", 0.1]
     straight = train(tmp_path / "straight", *flags, "--max-update", 50)
     train(tmp_path / "stopped", *flags, "--max-update", 30, "--smoothing-warmup-updates", 25)
@@ -232,15 +236,22 @@ def test_a_mistake_found_by_a_worker_is_one_line(tmp_path):
 
 
 def test_a_mistake_behind_fairseqs_own_exception():
-    def load():
-        try:
-            raise UserError("the checkpoint has 3 classes")
-        except Exception:
-            raise Exception("Cannot load model parameters from checkpoint")  # noqa: B904  as fairseq's trainer
+    mistake = UserError("the checkpoint has 3 classes")
 
-    with pytest.raises(SystemExit) as end:
-        console._reporting(load, lambda: "fairseq-train")()
-    assert end.value.code == 2
+    def load(failure, raised):
+        try:
+            raise failure
+        except Exception:
+            raise raised  # noqa: B904  as fairseq's trainer
+
+    for failure, raised, found in (
+        (mistake, Exception("Cannot load model parameters from checkpoint"), mistake),
+        (ValueError("a bug"), Exception("Cannot load model parameters from checkpoint"), None),
+        (mistake, KeyError("a bug while handling"), None),
+    ):
+        with pytest.raises(type(raised)) as error:
+            load(failure, raised)
+        assert console._mistake_behind(error.value) is found
 
 
 @pytest.mark.slow
