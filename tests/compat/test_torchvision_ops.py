@@ -52,7 +52,7 @@ def test_any_other_error_of_the_import_comes_through(monkeypatch):
 
 
 def test_without_torchvision_all_is_registered_and_the_task_says_what_to_install():
-    flags = "--task torchvision_classification --image-dataset digits --arch resnet18 --optimizer torch_sgd --cpu"
+    flags = "--task torchvision_classification --image-dataset digits --arch two_conv --batch-size 8 --cpu"
     done = run_python(
         f"{BLOCKED}sys.argv = ['fairseq-train', '--user-dir', {str(USER_DIR)!r}, *'{flags}'.split()]\n"
         "from fairseq_cli.train import cli_main; cli_main()"

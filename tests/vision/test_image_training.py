@@ -170,8 +170,8 @@ def test_a_run_leaves_what_evaluation_needs(tmp_path):
 def test_a_resumed_run_equals_one_that_was_not_interrupted(tmp_path):
     """Stopped in the middle of the second epoch: 30 of 21 + 21 updates; with augmentation, dropout and momentum.
 
-    Without worker processes fairseq would fetch in a thread, whose augmentation and this thread's dropout would draw from
-    one generator in an order of chance.
+    Without worker processes fairseq would fetch in a thread, whose augmentation and this thread's dropout would draw
+    from one generator in an order of chance.
     """
     flags = [*SMALL, "--criterion", "labo", "--smoothing-warmup-updates", 25, "--dropout", 0.1]
     straight = train(tmp_path / "straight", *flags, "--max-update", 50)
@@ -213,8 +213,6 @@ def test_train_validate_and_too_few_classes(tmp_path, run_cli):
     evaluate = [*common, "--path", tmp_path / "run" / "checkpoint_last.pt", "--batch-size", 5, "--cpu"]
     done = run_cli("fairseq-validate", tmp_path / "three", *evaluate, "--valid-subset", "test")
     assert done.returncode == 0 and "| accuracy " in done.stderr + done.stdout, done.stderr
-    done = run_cli("fairseq-validate", tmp_path / "two", *evaluate, "--valid-subset", "test")
-    assert_one_line(done, "fairseq-validate: ", "two/test: lacks the class c")
     done = run_cli("fairseq-train", tmp_path / "two", *run, "--max-epoch", 2)
     assert_one_line(done, "fairseq-train: the checkpoint has 3 classes, the data have 2")
 
