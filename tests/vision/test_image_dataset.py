@@ -193,7 +193,7 @@ def test_an_image_of_another_size(tmp_path):
     write_images(tmp_path / "train", ["dog"], size=20)
     task = make_image_task(tmp_path, valid_share=0, normalization="none")
     task.load_dataset("train")
-    with pytest.raises(UserError, match=r"dog/0.png: 20×20 pixels, not 16×16 .*--augmentation resized_crop"):
+    with pytest.raises(UserError, match=r"dog/0.png: 20×20 pixels, not 16×16: give --augmentation resized_crop"):
         task.dataset("train")[3]
     resize = {"augmentation": "resized_crop", "image_size": 14, "normalization": "image"}
     task = make_image_task(tmp_path, valid_share=0, **resize)
