@@ -26,7 +26,7 @@ def import_torchvision():
 
 
 def declare_torchvision_operators():
-    """F21: `import torchvision` beside a CPU-only torch: `operator torchvision::nms does not exist`.
+    """F26: `import torchvision` beside a CPU-only torch: `operator torchvision::nms does not exist`.
 
     The registry's torchvision is built for CUDA, so its compiled part cannot be loaded here; its Python part then
     registers shape functions for nms and qnms, operators that the compiled part should have declared. Declaring their

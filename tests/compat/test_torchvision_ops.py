@@ -1,4 +1,4 @@
-"""F21: torchvision beside a CPU-only torch; and what a user without torchvision is told."""
+"""F26: torchvision beside a CPU-only torch; and what a user without torchvision is told."""
 
 import subprocess
 import sys
