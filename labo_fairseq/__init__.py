@@ -9,6 +9,7 @@ def register():
     """Register the project's criterions, tasks and models with fairseq. Safe to call again."""
     from . import criterions  # noqa: F401
     from .decoding import tasks  # noqa: F401
+    from .vision import models, optimizer, schedule, task  # noqa: F401
 
 
 # --user-dir is read when fairseq is imported already; without fairseq (labo score, say) nothing heavy is loaded

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${LABO_TEST_VENV:-$PWD/.venv-test}
-LABO_EXTRAS=dev,plot scripts/install.sh "$venv"
+LABO_EXTRAS=dev,plot,vision scripts/install.sh "$venv"
 "$venv/bin/ruff" check .
 # one thread: the models are tiny, and threads would only wait for each other
 OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest "$@"

@@ -40,8 +40,9 @@ def _reporting(function, command):
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            if getattr(error, "labo_user_error", False):
-                print(f"{command()}: {error}", file=sys.stderr)
+            mistake = _mistake_behind(error)
+            if mistake is not None:
+                print(f"{command()}: {_one_line(mistake)}", file=sys.stderr)
                 _leave(EXIT_CODE)
             if type(error).__name__ != "ProcessExitedException":
                 raise
@@ -52,6 +53,29 @@ def _reporting(function, command):
             _leave(max(1, error.exit_code))  # otherwise that worker has told why
 
     return call
+
+
+def _mistake_behind(error):
+    """F24: a user's mistake that a model finds while its weights are loaded, as another number of classes.
+
+    fairseq raises a bare Exception in its place, "Cannot load model parameters from checkpoint"; the mistake is that
+    exception's context. None where no mistake of the user is behind the error.
+    """
+    if type(error) is Exception and error.__context__ is not None:
+        error = error.__context__
+    return error if getattr(error, "labo_user_error", False) else None
+
+
+def _one_line(mistake):
+    """F25: a mistake found by a process that loads data, as a damaged image file.
+
+    torch raises it again in the main process, with the text of the traceback as its message, whose last line is
+    "module.Class: message".
+    """
+    text = str(mistake)
+    if not text.startswith("Caught "):
+        return text
+    return text.rstrip().splitlines()[-1].partition(f"{type(mistake).__name__}: ")[2]
 
 
 def _leave(code):

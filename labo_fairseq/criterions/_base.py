@@ -146,7 +146,12 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return out.loss.sum(), *out
 
     def _rows(self, x, passes=1):
-        """(batch·passes, length, D) without the prefix as (batch·length·passes, D), the passes of a token together."""
+        """(batch·passes, length, D) without the prefix as (batch·length·passes, D), the passes of a token together.
+
+        x may be (batch·passes, D): an image is a sentence of one token.
+        """
+        if x.dim() == 2:
+            x = x.unsqueeze(1)
         x = x[:, self.cfg.ignore_prefix_size :]
         if passes > 1:
             x = x.unflatten(0, (-1, passes)).transpose(1, 2)

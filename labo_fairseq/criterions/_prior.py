@@ -24,8 +24,14 @@ def target_counts(task, counts_file=None):
     often each pair is sampled is not counted, and language tokens, which are not in the files, have 0.
 
     counts_file: 'type count' lines to read instead. Raises UserError where there is nothing to count.
+
+    A task without a dictionary, whose targets are classes, counts by itself (`class_counts`).
     """
     dictionary = task.target_dictionary
+    if dictionary is None:
+        if counts_file is not None:
+            raise UserError("--prior-counts: classes are counted in the training set: leave the flag out")
+        return torch.from_numpy(task.class_counts())
     if counts_file is None:
         counts = sum(_binary_counts(prefix, len(dictionary)) for prefix in _target_prefixes(task))
     else:

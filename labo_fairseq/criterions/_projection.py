@@ -42,10 +42,15 @@ def hidden_states(model, net_input):
 
 
 def dense_logits(model, net_input):
-    """Logits (batch, length, V) of the model; log-probabilities, which are logits too, where it has no plain ones."""
+    """Logits (batch, length, V) of the model; log-probabilities, which are logits too, where it has no plain ones.
+
+    (batch, K) of a classifier.
+    """
     plain = unwrap(model)
     softmax = getattr(getattr(plain, "decoder", None), "adaptive_softmax", None)
     net_output = model(**net_input)
+    if torch.is_tensor(net_output):  # fairseq's sign of a classifier, whose output is its logits
+        return net_output
     if softmax is not None:
         return _adaptive_log_probs(softmax, net_output[0])
     return net_output[0] if has_plain_logits(model) else model.get_normalized_probs(net_output, log_probs=True)

@@ -49,7 +49,8 @@ class LabelSmoothingCriterion(LabelRegularizedCriterion):
             if str(cfg.smoothing_prior) == "masked":
                 prior, support = masked_prior(counts)
             else:
-                possible = regular_types(task.target_dictionary)
+                dictionary = task.target_dictionary
+                possible = counts >= 0 if dictionary is None else regular_types(dictionary)
                 prior = unigram_prior(counts, possible, cfg.prior_exponent, cfg.prior_floor)
         self.loss = LabelSmoothing(cfg.label_smoothing, str(cfg.smoothing_form), prior, support)
 

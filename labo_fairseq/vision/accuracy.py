@@ -1,0 +1,66 @@
+"""Accuracy, top-5 accuracy and ECE of the model's logits, logged by the task for every criterion alike."""
+
+import contextlib
+
+import numpy as np
+import torch
+from fairseq import metrics
+
+from ..criterions._projection import unwrap
+from ..functional.calibration import BINS, BinSums
+
+_COUNT, _CORRECT, _TOP5 = "_images", "_images_correct", "_images_top5"
+_BIN_KEYS = [f"_images_{name}_{b}" for name in ("count", "confidence", "correct") for b in range(BINS)]
+
+
+@contextlib.contextmanager
+def logits_of(model):
+    """A list that receives the model's output at each forward pass within the block."""
+    seen = []
+    handle = unwrap(model).register_forward_hook(lambda module, args, output: seen.append(output))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+class AccuracyLog:
+    """Sums that add over batches and workers."""
+
+    @staticmethod
+    def of(logits, target):
+        """Logging output of a batch: logits (B, K), target (B,)."""
+        confidence, best = torch.softmax(logits.float(), -1).max(-1)
+        hits = best == target
+        top5 = (logits.topk(min(5, logits.size(-1))).indices == target.unsqueeze(-1)).any(-1)
+        sums = BinSums.of(confidence, hits)
+        bins = torch.cat([sums.count, sums.confidence, sums.correct])
+        counts = {_COUNT: len(target), _CORRECT: hits.sum(), _TOP5: top5.sum()}
+        return {**counts, **dict(zip(_BIN_KEYS, bins, strict=True))}
+
+    @staticmethod
+    def reduce(logging_outputs):
+        """Log accuracy and top5 in percent, ece in [0, 1] (15 bins); nothing where no output has the sums."""
+        if not any(_COUNT in log for log in logging_outputs):
+            return
+
+        def total(key):
+            return float(sum(log.get(key, 0) for log in logging_outputs))
+
+        # a key that begins with "_" is added up over the batches, but not shown
+        for key in (_COUNT, _CORRECT, _TOP5):
+            metrics.log_scalar(key, total(key))
+        metrics.log_scalar("_images_bins", np.array([total(key) for key in _BIN_KEYS]))
+        metrics.log_derived("accuracy", lambda meters: _percent(meters, _CORRECT))
+        metrics.log_derived("top5", lambda meters: _percent(meters, _TOP5))
+        metrics.log_derived("ece", _ece)
+
+
+def _percent(meters, key):
+    count = meters[_COUNT].sum
+    return round(100 * meters[key].sum / count, 3) if count else float("nan")
+
+
+def _ece(meters):
+    sums = torch.as_tensor(meters["_images_bins"].sum).view(3, BINS)
+    return round(float(BinSums(*sums).ece()), 4)
