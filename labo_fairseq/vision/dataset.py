@@ -45,7 +45,7 @@ class ImageDataset(FairseqDataset):
         return len(self.images)
 
     def __getitem__(self, index):
-        """{"id", "image" uint8 (C, size, size), "target"}, with pairs "partner", like image; None for a skipped image."""
+        """{"id", "image" uint8 (C, size, size), "target"}, with pairs also "partner"; None where skipped."""
         indices = {"image": index}
         if self._class_members is not None:
             indices["partner"] = self._partner(index)
