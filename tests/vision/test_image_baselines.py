@@ -173,10 +173,10 @@ def test_the_only_image_of_a_class_is_its_own_partner(digits):
 # --- Beta smoothing ---
 
 
-def expected_beta(model, ema, sample, target, logits, shape=3.0, alpha=0.6):
-    """Released form, for the targets that are no padding: draws sorted, handed out in the order of the EMA model's p_k."""
+def expected_beta(logits, averaged, target, shape=3.0, alpha=0.6):
+    """Released form, for targets that are no padding: sorted draws, in the order of the averaged model's p_k."""
     with torch.no_grad():
-        confidence = torch.softmax(ema, 1).gather(1, target.unsqueeze(1)).squeeze(1)
+        confidence = torch.softmax(averaged, 1).gather(1, target.unsqueeze(1)).squeeze(1)
     torch.manual_seed(11)
     draws = sorted(float(u) ** (1 / shape) for u in torch.rand(len(target), dtype=torch.float64))
     total = 0.0
@@ -200,7 +200,7 @@ def test_beta_smoothing_ranks_by_the_model_that_the_trainer_hands_over(digits):
     assert not list(criterion.parameters()) and not list(criterion.modules())[1:]  # nothing of it is saved
     sample = batch()
     logits, averaged = (m(**sample["net_input"]) for m in (model, ema))
-    expected = expected_beta(model, averaged, sample, sample["target"], logits)
+    expected = expected_beta(logits, averaged, sample["target"])
     torch.manual_seed(11)
     loss = criterion(model, sample)[0]
     torch.testing.assert_close(value_and_gradients(loss, model), value_and_gradients(expected, model))
@@ -219,7 +219,7 @@ def test_padding_takes_no_rank(projection):
     text.train_step(ema_model=ema)
     kept = sample["target"].ne(text.target_dictionary.pad())
     logits, averaged = (m(**sample["net_input"])[0][kept] for m in (model, ema))
-    expected = expected_beta(model, averaged, sample, sample["target"][kept], logits)
+    expected = expected_beta(logits, averaged, sample["target"][kept])
     torch.manual_seed(11)
     torch.testing.assert_close(criterion(model, sample)[0].detach(), expected.detach())
 
