@@ -17,7 +17,7 @@ from labo_fairseq.errors import UserError
 pytestmark = needs_torchvision
 
 DIGITS = "--image-dataset digits --optimizer torch_sgd --nesterov --lr 0.1 --batch-size 64 --cpu --seed 3".split()
-SMALL = [*DIGITS, *"--arch fully_connected --hidden-size 32 --num-workers 0".split()]
+SMALL = [*DIGITS, *"--arch fully_connected --hidden-size 64 --init-std 0.2 --num-workers 0".split()]
 QUIET = "--log-format none --no-epoch-checkpoints".split()
 EMA = ["--store-ema", "--ema-decay", 0.9]
 METHODS = {
