@@ -64,11 +64,11 @@ def value_and_gradients(loss, model):
 
 @pytest.mark.parametrize("name, flags", METHODS.items())
 def test_they_learn_and_resume_where_they_stopped(name, flags, tmp_path):
-    """Stopped in the second epoch of 26 updates: weights, averaged weights and table go on as if nothing had been."""
+    """Stopped in the second epoch of 21 updates: weights, averaged weights and table go on as if nothing had been."""
     best = "--best-checkpoint-metric accuracy --maximize-best-checkpoint-metric --dropout 0.1".split()
     common = [*SMALL, "--criterion", name, "--report-accuracy", *flags, *best]
     straight = train(tmp_path / "straight", *common, "--max-update", 60)
-    assert straight["extra_state"]["best"] > 70  # percent; chance is 10
+    assert straight["extra_state"]["val_loss"] > 60  # the metric above, at the last update, in percent; chance is 10
     train(tmp_path / "stopped", *common, "--max-update", 33)
     resumed = train(tmp_path / "stopped", *common, "--max-update", 60)
     for part in ("model", "criterion"):
