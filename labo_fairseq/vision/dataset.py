@@ -24,7 +24,8 @@ class ImageDataset(FairseqDataset):
     seed: of augmentation and order. Both depend on seed, epoch and index alone, not on workers or a resume. None: no
         random numbers, and the order of the files
     skip_corrupt: leave unreadable images out, with a warning, instead of ending
-    pairs: each image comes with a partner, any image of its class (itself too), chosen anew each epoch; needs a seed
+    pairs: each image comes with a partner, any image of its class (itself too), chosen anew each epoch; needs a seed.
+        With skip_corrupt an unreadable partner takes its image along, for that epoch
     """
 
     def __init__(
