@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from labo_fairseq.functional import (
     AntiFocal,
-    ClassTable,
     ConfidencePenalty,
     CrossEntropy,
     Focal,
@@ -158,24 +157,6 @@ def hand_made_teacher(alpha, temperature, softening, correct=0.99, tau=1.0, scal
     return reference
 
 
-def some_table(types):
-    return torch.randn(types, types, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-
-
-def knowledge_refinery(alpha):
-    """Lines 6-10 of Algorithm 1 (Ding et al. 2021), row by row: the wrong classes alone, S without its diagonal."""
-
-    def reference(logits, target):
-        table, types = some_table(logits.size(-1)).to(logits), range(logits.size(-1))
-        residual = []
-        for z, k in zip(logits, target.tolist(), strict=True):
-            wrong = [j for j in types if j != k]
-            residual.append(kl(torch.softmax(z[wrong], -1), torch.softmax(table[k, wrong], -1)))
-        return cross_entropy(logits, target) + alpha * torch.stack(residual)
-
-    return reference
-
-
 def z_loss(base, weight):
     return lambda logits, target: base(logits, target) + weight * logits.logsumexp(-1) ** 2
 
@@ -288,7 +269,6 @@ CASES = [
             "distill_multiplier": 9.0,
         },
     ),
-    Case("kr_ls", lambda v: ClassTable(0.4, some_table(v)), knowledge_refinery(0.4)),
     Case(
         "z_loss_around",
         lambda v: ZLossAround(GeneralizedEntropy(0.5, 0.7), 1e-2),

@@ -7,10 +7,12 @@ from scipy import stats
 
 from labo_fairseq.functional import (
     BetaSmoothing,
+    ClassTable,
     CrossEntropy,
     Distillation,
     LabelSmoothing,
     VirtualTeacher,
+    ZLossAround,
     given_logits,
     projection_loss,
     ranked_beta,
@@ -118,6 +120,43 @@ def test_beta_smoothing_finds_its_rows_in_chunks_and_behind_padding():
 
 
 # --- KR-LS ---
+# no row of _cases.py: a table of K×K is no loss for 32,000 types, nor for rows that lack some
+
+
+def knowledge_refinery(logits, target, table, alpha):
+    """Lines 6-10 of Algorithm 1 (Ding et al. 2021), row by row: the wrong classes alone, S without its diagonal."""
+    residual = []
+    for z, k in zip(logits, target.tolist(), strict=True):
+        wrong = [j for j in range(len(z)) if j != k]
+        p, q = torch.softmax(z[wrong], 0), torch.softmax(table[k, wrong], 0)
+        residual.append((p * (p / q).log()).sum())
+    return F.cross_entropy(logits, target, reduction="none") + alpha * torch.stack(residual)
+
+
+@pytest.mark.parametrize("types", [2, 3, 11])
+def test_class_table_equals_the_published_algorithm(types):
+    logits, target = rows(types=types)
+    table = torch.randn(types, types, dtype=torch.float64)
+    got = token_loss(logits, target, ClassTable(0.4, table)).loss
+    expected = knowledge_refinery(logits, target, table, 0.4)
+    torch.testing.assert_close(value_and_gradient(got, logits), value_and_gradient(expected, logits), **EXACT)
+    with_z = token_loss(logits, target, ZLossAround(ClassTable(0.4, table), 0.1)).loss
+    expected = knowledge_refinery(logits, target, table, 0.4) + 0.1 * logits.logsumexp(1) ** 2
+    torch.testing.assert_close(value_and_gradient(with_z, logits), value_and_gradient(expected, logits), **EXACT)
+
+
+def test_class_table_in_half_precision_and_at_certainty():
+    logits, target = rows()
+    table = torch.randn(11, 11)
+    half = logits.detach().bfloat16().requires_grad_()
+    full = half.detach().float().requires_grad_()
+    value, gradient = value_and_gradient(token_loss(half, target, ClassTable(0.4, table)).loss, half)
+    expected, full_gradient = value_and_gradient(token_loss(full, target, ClassTable(0.4, table)).loss, full)
+    torch.testing.assert_close(value, expected, atol=0, rtol=0)
+    torch.testing.assert_close(gradient.float(), full_gradient, atol=1e-7, rtol=2**-8)
+    certain = torch.tensor([[200.0, 0, 0, 0], [0, 200.0, 0, 0]], requires_grad=True)
+    found = value_and_gradient(token_loss(certain, torch.tensor([0, 0]), ClassTable(0.4, table[:4, :4])).loss, certain)
+    assert all(tensor.isfinite().all() for tensor in found)
 
 
 def test_the_table_learns_the_other_divergence():
@@ -147,3 +186,6 @@ def test_a_type_that_the_model_lacks_takes_no_part():
     small = table[:5, :5].detach().requires_grad_()
     value, gradient = value_and_gradient(table_divergence(small, logits[:, :5], target), small)
     torch.testing.assert_close(whole, (value, F.pad(gradient, (0, 1, 0, 1))), **EXACT)
+    got = token_loss(logits, target, ClassTable(0.4, table.detach())).loss
+    expected = knowledge_refinery(logits[:, :5], target, table.detach()[:5, :5], 0.4)
+    torch.testing.assert_close(value_and_gradient(got, logits), value_and_gradient(expected, logits), **EXACT)
