@@ -49,7 +49,8 @@ class VirtualTeacher:
 
     def terms(self, rows: Rows):
         """Value (n,) in nats and the coefficients of its gradient."""
-        types = torch.as_tensor(rows.types).to(rows.log_sum).expand_as(rows.log_sum)
+        # in float64: the divergence is a small difference of large terms, and these are scalars per row
+        types = torch.as_tensor(rows.types, dtype=torch.float64, device=rows.log_sum.device).expand_as(rows.log_sum)
         right, wrong = self.shares(types)
         hard, soft, tau = 1 - self.mass, self.mass * self.scale, self.student_temperature
         mean_logit = wrong * types * rows.prior + (right - wrong) * rows.target
@@ -57,6 +58,7 @@ class VirtualTeacher:
         log_sum_tau = rows.log_sum if tau == 1 else rows.log_sum_tau
         value = hard * rows.nll + soft * (log_sum_tau - mean_logit / tau - entropy)
         d, e = -soft / tau * wrong * types, -hard - soft / tau * (right - wrong)
+        value, d, e = (x.to(rows.log_sum) for x in (value, d, e))
         if tau == 1:
             return value, Coefficients(a=hard + soft, d=d, e=e)
         return value, Coefficients(a=hard, b=soft / tau, d=d, e=e)
