@@ -258,15 +258,15 @@ CASES = [
     ),
     Case(
         "tf_reg_log_probs",
-        lambda v: VirtualTeacher(0.9, 20.0, 0.9, "log_probs", 3.0, 9.0),
-        hand_made_teacher(0.9, 20.0, "log_probs", 0.9, 3.0, 9.0),
+        lambda v: VirtualTeacher(0.4, 20.0, 0.9, "log_probs", 2.0, 4.0),
+        hand_made_teacher(0.4, 20.0, "log_probs", 0.9, 2.0, 4.0),
         "tf_reg",
         {
-            "distill_weight": 0.9,
+            "distill_weight": 0.4,
             "teacher_confidence": 0.9,
             "teacher_softening": "log_probs",
-            "student_temperature": 3.0,
-            "distill_multiplier": 9.0,
+            "student_temperature": 2.0,
+            "distill_multiplier": 4.0,
         },
     ),
     Case(
