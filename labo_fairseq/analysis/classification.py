@@ -133,7 +133,7 @@ def calibration(systems, out):
         seed = seeds[0]
         whens = [("before", 1.0)] + ([] if seed.temperature is None else [("after", seed.temperature)])
         rows = [row for when, t in whens for row in predictions.reliability_rows(seed.test, t, when)]
-        sign = " ".join(predictions.signature(t, len(seed.test)) for _, t in whens)
+        sign = ";  ".join(predictions.signature(t, len(seed.test)) for _, t in whens)
         figure = class_figures.reliability(rows, name, sign)
         figures.append(drawn(figure, out, f"classes_reliability_{i}", f"reliability of {name}"))
         cells = [["" if isinstance(v, float) and np.isnan(v) else f"{v}" for v in row.values()] for row in rows]

@@ -197,7 +197,7 @@ def label(directions):
 
 
 def prepare(experiment, directions, raw_dir=None):
-    """labo prepare, of the directions of one training; None where the corpus is prepared already; images are fetched."""
+    """labo prepare, of the directions of one training; None where the corpus is prepared; images are fetched."""
     if experiment.images:
         command = ["python", "-m", "labo_fairseq.experiment.images", *directions[0], f"data/{label(directions)}"]
         return command + (["--from", str(Path(raw_dir).resolve())] if raw_dir else [])

@@ -5,8 +5,9 @@
   labo experiment status scripts/experiments/multi30k.yaml --profile full
 
 For every cell: fairseq-train, labo average, labo calibrate, decode settings tuned on validation data, fairseq-generate,
-labo splits; for image classifiers fairseq-train, labo calibrate, labo classify-report. Run the same command again after a crash: finished cells are skipped, a broken one goes on from its last
-checkpoint, a diverged one stays as it is (remove its folder to try again). docs/experiments.md explains the file.
+labo splits; of images fairseq-train, labo calibrate, labo classify-report. Run the same command again after a
+crash: finished cells are skipped, a broken one goes on from its last checkpoint, a diverged one stays as it is (remove
+its folder to try again). docs/experiments.md explains the file.
 
 The table goes to standard output as TSV and, with splits, runs, plots and the report, to OUT/DIRECTION/.
 Exit code 1: some cells failed or diverged; the table says which.
