@@ -54,7 +54,7 @@ def risk_coverage(curves, signature):
 def confusion(counts, classes, name, signature):
     """Confusion matrix: percent of each row; names and numbers where there are few classes."""
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, (axes,) = new_figure(1, 5.4)
+    figure, (axes,) = new_figure(1, 4.7)
     axes.grid(False)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.set_xlabel("predicted")

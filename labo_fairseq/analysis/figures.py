@@ -142,7 +142,7 @@ def reliability(bins, name, unit="tokens"):
     accuracy.set_ylim(0, 1)
     accuracy.set_ylabel("accuracy")
     accuracy.set_title(f"Reliability: {plain(name)}", **title())
-    accuracy.legend(frameon=False, loc="upper left")
+    accuracy.legend(frameon=False, loc="best")  # overconfident systems lie low, smoothed ones high
     numbers.set_ylabel(unit)
     numbers.set_xlabel("confidence")
     return figure
