@@ -4,7 +4,7 @@ Each checkpoint is run over --subset with the reference as prefix (teacher-force
 next tokens, EOS included. "before" is the model as it is (T = 1). "after" is cross-fitted: every sentence is measured
 under a calibrator that was fitted on the other half of the sentences; the calibrator that is saved is fitted on all of
 them, and --test-subset measures that one on other data. Several checkpoints are calibrated one by one and measured as
-the ensemble too.
+the ensemble too. Image classifiers are calibrated alike, an image being a sentence of one token (temperature only).
 
   temperature  one T for all
   grouped      a T for each group of types by their training frequency, pulled towards the scalar; a bias for EOS
@@ -18,6 +18,7 @@ example:
   labo calibrate data-bin --path a.pt:b.pt
   labo calibrate data-bin --path checkpoint_best.pt --out calibration --sweep
   labo calibrate data-bin --path multilingual.pt --source-lang de --target-lang en --out calibration.de-en
+  labo calibrate IMAGES --path classifier.pt --test-subset test --out calibration
 """
 
 import json
@@ -37,7 +38,7 @@ BEAMS = (1, 2, 5, 10, 20, 50)
 
 def add_arguments(parser):
     """Declare the arguments of `labo calibrate`."""
-    parser.add_argument("data", metavar="DATA", help="folder of fairseq binaries, with the dictionaries")
+    parser.add_argument("data", metavar="DATA", help="folder of fairseq binaries, with the dictionaries; of images")
     parser.add_argument("--path", required=True, metavar="CKPT[:CKPT2…]", help="checkpoints; several are an ensemble")
     parser.add_argument("--out", default="calibration", metavar="DIR", help="folder for the results, made if missing")
     parser.add_argument("--calibrator", choices=KINDS, default="temperature", help="what to fit")

@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "confidence": ("labo_fairseq.analysis.confidence", "probabilities of the chosen tokens, as Figure 2 of LABO"),
     "compare": ("labo_fairseq.analysis.compare", "what two systems do differently: n-grams, sentences, lengths"),
     "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
+    "classify-report": ("labo_fairseq.classify_report", "accuracy, calibration, confusion of image classifiers"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, of training steps, of decoding"),
     "average": ("labo_fairseq.average", "average the parameters of checkpoints, without running code in them"),
     "experiment": ("labo_fairseq.experiment.cli", "a table of methods × seeds × directions from one file, resumable"),

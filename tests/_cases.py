@@ -19,6 +19,7 @@ from labo_fairseq.functional import (
     LabelSmoothing,
     Labo,
     SoftTargets,
+    VirtualTeacher,
     WithZLoss,
     ZLossAround,
 )
@@ -132,12 +133,25 @@ def generalized_entropy(alpha, beta):
     return reference
 
 
-def uniform_teacher(alpha, tau, scale):
+def uniform_teacher(alpha, tau, scale, hard=None):
     """Knowledge distillation from a teacher that knows nothing; tests/functional/test_distillation.py has others."""
 
     def reference(logits, target):
         q = torch.softmax(logits / tau, -1)
         soft = kl(torch.full_like(q, 1 / q.size(-1)), q)
+        return (1 - alpha if hard is None else hard) * cross_entropy(logits, target) + alpha * scale * soft
+
+    return reference
+
+
+def hand_made_teacher(alpha, temperature, softening, correct=0.99, tau=1.0, scale=1.0):
+    """Teacher-free regularization: probs as in the released code, log_probs by the power 1/T (Yuan et al. 2020)."""
+
+    def reference(logits, target):
+        others = torch.full_like(logits, (1 - correct) / (logits.size(-1) - 1))
+        d = others.scatter(1, target.unsqueeze(1), correct)
+        u = torch.exp(d / temperature) if softening == "probs" else d ** (1 / temperature)
+        soft = kl(u / u.sum(-1, keepdim=True), torch.softmax(logits / tau, -1))
         return (1 - alpha) * cross_entropy(logits, target) + alpha * scale * soft
 
     return reference
@@ -229,6 +243,31 @@ CASES = [
     ),
     Case(
         "soft_targets", lambda v: SoftTargets(0.4, student_temperature=2.0, scale=4.0), uniform_teacher(0.4, 2.0, 4.0)
+    ),
+    Case(
+        "soft_targets_beside_the_label",
+        lambda v: SoftTargets(0.4, student_temperature=2.0, scale=4.0, hard_weight=1.0),
+        uniform_teacher(0.4, 2.0, 4.0, hard=1.0),
+    ),
+    Case(
+        "tf_reg",
+        lambda v: VirtualTeacher(0.3, 2.0),
+        hand_made_teacher(0.3, 2.0, "probs"),
+        "tf_reg",
+        {"distill_weight": 0.3, "teacher_temperature": 2.0},
+    ),
+    Case(
+        "tf_reg_log_probs",
+        lambda v: VirtualTeacher(0.4, 20.0, 0.9, "log_probs", 2.0, 4.0),
+        hand_made_teacher(0.4, 20.0, "log_probs", 0.9, 2.0, 4.0),
+        "tf_reg",
+        {
+            "distill_weight": 0.4,
+            "teacher_confidence": 0.9,
+            "teacher_softening": "log_probs",
+            "student_temperature": 2.0,
+            "distill_multiplier": 4.0,
+        },
     ),
     Case(
         "z_loss_around",

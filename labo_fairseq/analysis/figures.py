@@ -9,13 +9,13 @@ from pathlib import Path
 from ..errors import UserError
 from ..files import write_aside
 from . import words
+from .page import DPI
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A00")
 SPLIT_COLOURS = ("#08306B", "#2C7FB8", "#E6801A")
 STYLES = ("-", "--", ":", "-.")
 MARKERS = "osD^vP*X"
 WIDTH = 5.4  # inches
-DPI = 160
 GREY = "#555555"
 
 
@@ -36,7 +36,7 @@ def training_curves(logs):
 
     logs: {name: train_log.TrainLog}.
     """
-    figure, (axes,) = _figure(1, 3.6)
+    figure, (axes,) = new_figure(1, 3.6)
     for i, (name, log) in enumerate(logs.items()):
         colour, style = COLOURS[i % len(COLOURS)], STYLES[i % len(STYLES)]
         train = [(point.update, point.nll_loss) for point in log.train if point.nll_loss is not None]
@@ -45,49 +45,49 @@ def training_curves(logs):
             axes.plot(*zip(*train, strict=True), color=colour, linewidth=0.8, alpha=0.55)
         if valid:
             marker = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-            axes.plot(*zip(*valid, strict=True), color=colour, linestyle=style, label=_safe(name), **marker)
+            axes.plot(*zip(*valid, strict=True), color=colour, linestyle=style, label=plain(name), **marker)
     values = [point.nll_loss for log in logs.values() for point in log.valid if point.nll_loss is not None]
     if values:
         low, high = min(values), max(values)
         axes.set_ylim(low - 0.15 * (high - low) - 0.05, high + 0.15 * (high - low) + 0.05)
     axes.set_xlabel("update")
     axes.set_ylabel("negative log-likelihood (bits/token)")
-    axes.set_title("Training: validation with marks, training set thin", **_title())
+    axes.set_title("Training: validation with marks, training set thin", **title())
     axes.legend(frameon=False)
     return figure
 
 
 def split_scores(parts, names, heading):
     """Grouped bars of the scores per split, with 95% intervals where there are any. parts: of splits.Part."""
-    figure, (axes,) = _figure(1, 3.4)
+    figure, (axes,) = new_figure(1, 3.4)
     width = 0.8 / len(names)
     for i, name in enumerate(names):
         places = [place + (i - (len(names) - 1) / 2) * width for place in range(len(parts))]
         errors = [part.tests[i].interval for part in parts] if parts[0].tests else None
         if errors and None in errors:
             errors = None
-        bar = {"color": COLOURS[i % len(COLOURS)], "label": _safe(name), "ecolor": "#333333", "capsize": 2}
+        bar = {"color": COLOURS[i % len(COLOURS)], "label": plain(name), "ecolor": "#333333", "capsize": 2}
         axes.bar(places, [part.scores[i] for part in parts], width * 0.92, yerr=errors, **bar)
     axes.set_xticks(range(len(parts)), [part.name for part in parts])
-    axes.set_ylabel(_safe(heading))
-    axes.set_title("Scores by training frequency of the source", **_title())
+    axes.set_ylabel(plain(heading))
+    axes.set_title("Scores by training frequency of the source", **title())
     _legend_below(figure, axes, len(names))
     return figure
 
 
 def word_f1(found):
     """F1 by training count of the word. found: {system: [words.Matches]}."""
-    figure, (axes,) = _figure(1, 3.4)
+    figure, (axes,) = new_figure(1, 3.4)
     labels = [words.bucket_name(words.FREQUENCIES, i) for i in range(len(words.FREQUENCIES))]
     for i, (name, matches) in enumerate(found.items()):
         points = [(place, 100 * m.f1) for place, m in enumerate(matches) if m.f1 is not None]
         look = {"linestyle": STYLES[i % len(STYLES)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-        axes.plot(*zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], label=_safe(name), **look)
+        axes.plot(*zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], label=plain(name), **look)
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("occurrences of the word in the training text")
     axes.set_ylabel("word F1 (%)")
-    axes.set_title("Words by training frequency", **_title())
+    axes.set_title("Words by training frequency", **title())
     axes.legend(frameon=False)
     return figure
 
@@ -95,7 +95,7 @@ def word_f1(found):
 def confidence_histograms(found):
     """A panel per system with a line per split, as Figure 2 of LABO. found: of confidence.Histogram."""
     names = list(dict.fromkeys(histogram.system for histogram in found))
-    figure, panels = _figure(len(names), 0.9 + 1.9 * len(names), sharex=True, sharey=True)
+    figure, panels = new_figure(len(names), 0.9 + 1.9 * len(names), sharex=True, sharey=True)
     for axes, name in zip(panels, names, strict=True):
         of_system = [histogram for histogram in found if histogram.system == name]
         of_splits = [histogram for histogram in of_system if histogram.split != "all"] or of_system
@@ -104,7 +104,7 @@ def confidence_histograms(found):
             shares = [100 * share for share in histogram.shares]
             look = {"color": SPLIT_COLOURS[i % len(SPLIT_COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
             axes.stairs(shares, edges, label=histogram.split, linewidth=1.6, **look)
-        axes.set_title(_safe(name), **_title())
+        axes.set_title(plain(name), **title())
         axes.set_ylabel("% of tokens")
         axes.set_xlim(0, 1)
     panels[-1].set_xlabel("probability of the chosen token")
@@ -113,13 +113,13 @@ def confidence_histograms(found):
     return figure
 
 
-def reliability(bins, name):
+def reliability(bins, name, unit="tokens"):
     """Reliability diagram before and after calibration: accuracy over confidence, and the number of tokens below.
 
-    bins: rows of reliability.tsv, as run_folder.read_reliability gives them.
+    bins: rows of reliability.tsv, as run_folder.read_reliability gives them. unit: what is counted.
     """
     whens = list(dict.fromkeys(row["when"] for row in bins))
-    figure, panels = _figure(2, 4.6, sharex=True, height_ratios=[3, 1])
+    figure, panels = new_figure(2, 4.6, sharex=True, height_ratios=[3, 1])
     accuracy, numbers = panels
     accuracy.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="perfectly calibrated")
     for i, when in enumerate(whens):
@@ -131,7 +131,7 @@ def reliability(bins, name):
         ]
         colour = COLOURS[i % len(COLOURS)]
         look = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linestyle": STYLES[i % len(STYLES)]}
-        label = f"{when} calibration" if when in ("before", "after") else _safe(when)
+        label = f"{when} calibration" if when in ("before", "after") else plain(when)
         label += f" (ECE {_expected_error(rows):.3f})"
         accuracy.errorbar(x, y, errors, color=colour, capsize=2, linewidth=1.4, label=label, **look)
         edges = [row["bin_low"] for row in bins if row["when"] == when]
@@ -141,9 +141,9 @@ def reliability(bins, name):
     accuracy.set_xlim(0, 1)
     accuracy.set_ylim(0, 1)
     accuracy.set_ylabel("accuracy")
-    accuracy.set_title(f"Reliability: {_safe(name)}", **_title())
-    accuracy.legend(frameon=False, loc="upper left")
-    numbers.set_ylabel("tokens")
+    accuracy.set_title(f"Reliability: {plain(name)}", **title())
+    accuracy.legend(frameon=False, loc="best")  # overconfident systems lie low, smoothed ones high
+    numbers.set_ylabel(unit)
     numbers.set_xlabel("confidence")
     return figure
 
@@ -154,7 +154,8 @@ def _expected_error(rows):
     return sum(row["count"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / total if total else 0.0
 
 
-def _figure(panels, height, **options):
+def new_figure(panels, height, **options):
+    """(figure, its panels below each other); height in inches. Raises UserError without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -169,7 +170,8 @@ def _figure(panels, height, **options):
     return figure, found
 
 
-def _title():
+def title():
+    """Layout of a title."""
     return {"loc": "left", "fontsize": 10.5}
 
 
@@ -178,7 +180,7 @@ def _legend_below(figure, axes, entries):
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, entries), frameon=False)
 
 
-def _safe(text):
+def plain(text):
     """Text that matplotlib shows as it is: a dollar begins no formula, a leading underscore hides no label."""
     text = text.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

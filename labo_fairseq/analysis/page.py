@@ -1,9 +1,13 @@
 """One HTML page that needs nothing but itself: no network, no script, images inline; for screens, phones and paper."""
 
 import base64
+import io
 import re
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
+
+from ..files import write_aside
 
 STYLE = """
 :root { color-scheme: light; --line: #d0d0d0; --quiet: #555; }
@@ -52,6 +56,7 @@ figure img { width: 100%; height: auto; display: block; }
   .figures { grid-template-columns: 1fr 1fr; }
 }
 """
+DPI = 160
 _NUMBER = re.compile(r"[+\-−]?[\d.,]+%?|–")
 
 
@@ -80,6 +85,22 @@ class Section:
     figures: list = field(default_factory=list)
     tables: list = field(default_factory=list)
     examples: list = field(default_factory=list)
+
+
+def saved(table, folder, name):
+    """Write a TextTable as FOLDER/NAME.tsv; returns it."""
+    with write_aside(Path(folder, f"{name}.tsv")) as stream:
+        stream.write(table.as_tsv() + "\n")
+    return table
+
+
+def drawn(figure, folder, name, alternative):
+    """Write a figure of matplotlib as FOLDER/NAME.png; returns its Figure."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=DPI)
+    with write_aside(Path(folder, f"{name}.png"), "wb") as stream:
+        stream.write(image.getvalue())
+    return Figure(image.getvalue(), alternative)
 
 
 def page(title, text, sections):

@@ -6,13 +6,12 @@ RUN is a folder as scripts/quickstart.sh writes it (see `labo table --help`); th
 commands differ in nothing but the seed and the places of files are training seeds of one system: the scores are then
 given as mean and standard deviation over the seeds, and everything else for the first seed. A run that is not
 translated yet shows its curve only. A reliability diagram is shown for runs with the reliability.tsv of `labo
-calibrate`.
+calibrate`. Image classifiers are shown where `labo classify-report` has measured them.
 
 Writes OUT/report.html, which is complete by itself, and the same figures and tables as OUT/*.png and OUT/*.tsv. Needs
 matplotlib: pip install 'labo_fairseq[plot]'.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,21 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_aside
-from . import bleu, compare, confidence, figures, frequency, run_folder, significance, splits, systems, words
-from .page import Example, Figure, Section, page
+from . import (
+    bleu,
+    classification,
+    compare,
+    confidence,
+    figures,
+    frequency,
+    predictions,
+    run_folder,
+    significance,
+    splits,
+    systems,
+    words,
+)
+from .page import Example, Section, drawn, page, saved
 from .score import add_significance_arguments, check_significance_arguments, score_table
 from .table import COLUMNS, notes
 from .tables import TextTable
@@ -71,7 +83,7 @@ def run(args):
     for name, value, least in (("examples", args.examples, 0), ("size", args.size, 1)):
         if value is not None and value < least:
             raise UserError(f"--{name}: {value}: must be {least} or more")
-    folders = _named_folders(args.runs)
+    folders = named_folders(args.runs)
     translated = _translated(folders, args)
     out = Path(args.out)
     try:
@@ -90,7 +102,9 @@ def _write(folders, translated, args):
         section = step(folders, translated, args)
         if section:
             sections.append(section)
-    text = "Not translated yet: the runs show their training only."
+    classifiers = _classifiers(folders)
+    sections += [build(classifiers, args.out) for build in classification.SECTIONS if classifiers]
+    text = "" if classifiers else "Not translated yet: the runs show their training only."
     if translated:
         corpus = translated.corpus
         text = f"{corpus.source} → {corpus.target}, {len(translated.references)} test sentences. "
@@ -101,13 +115,14 @@ def _write(folders, translated, args):
         stream.write(page(args.title, text, sections))
 
 
-def _named_folders(arguments):
+def named_folders(arguments):
     """{name: folder}; folders of one name get their parents' names too."""
     folders = [Path(argument) for argument in arguments]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder: give the folder of a training run")
-        if not any((folder / name).exists() for name in ("train.log", "generate-test.txt")):
+        measured = predictions.path_beside(predictions.checkpoint_of(folder), "test").exists()
+        if not measured and not any((folder / name).exists() for name in ("train.log", "generate-test.txt")):
             raise UserError(f"{folder}: has no train.log and no generate-test.txt: give the folder of a training run")
     resolved = [folder.resolve() for folder in folders]
     for i, path in enumerate(resolved):
@@ -132,7 +147,7 @@ def _translated(folders, args):
         if other.lines("raw", other.target) != references:
             raise UserError(f"{folders[name]}: has another test set than {folders[first]}: report on them separately")
     read = {name: systems.read_system(name, str(folder / "generate-test.txt")) for name, folder in done.items()}
-    groups = _groups(read, {name: run_folder.read_settings(folder) for name, folder in done.items()})
+    groups = seeds_together(read, done)
     file = corpus.file("raw", corpus.target)
     lines = {name: systems.texts(group[0], references, file) for name, group in groups.items()}
     metric = bleu.Metric("bleu", references, corpus.lowercase)
@@ -144,14 +159,32 @@ def _translated(folders, args):
     return Translated(corpus, groups, references, metric, lines, counts, found, tests, settings)
 
 
-def _groups(read, settings):
-    """{name: [System, …]}: training seeds of one system together, under the name of the first."""
+def seeds_together(read, folders):
+    """{name: [value, …]} of {name: value}: training seeds of one system together, under the name of the first.
+
+    folders: {name: run folder}, whose commands say what is one system.
+    """
     groups, of_method = {}, {}
     for name, system in read.items():
-        method = {flag: value for flag, value in settings[name].items() if flag not in NO_METHOD}
+        settings = run_folder.read_settings(folders[name])
+        method = {flag: value for flag, value in settings.items() if flag not in NO_METHOD}
         # a run whose command is not known is a system of its own
         first = of_method.setdefault(tuple(sorted(method.items())) or name, name)
         groups.setdefault(first, []).append(system)
+    return groups
+
+
+def _classifiers(folders):
+    """{name: [classification.Seed, …]} of the image runs whose predictions `labo classify-report` has written."""
+    checkpoints = {name: predictions.checkpoint_of(folder) for name, folder in folders.items()}
+    seeds = {
+        name: classification.seed_of(checkpoint, "test", "valid")
+        for name, checkpoint in checkpoints.items()
+        if predictions.path_beside(checkpoint, "test").exists()
+    }
+    groups = seeds_together(seeds, folders)
+    if groups:
+        classification.check_same_images(groups)
     return groups
 
 
@@ -173,7 +206,7 @@ def _runs(folders, _translated, args):
     for name, run in zip(folders, runs, strict=True):
         run.name = name
         rows.append([show(run) for show in COLUMNS.values()])
-    return Section("Runs", tables=[_saved(TextTable("training runs", rows, notes(runs)), args, "runs")])
+    return Section("Runs", tables=[saved(TextTable("training runs", rows, notes(runs)), args.out, "runs")])
 
 
 def _curves(folders, _translated, args):
@@ -184,7 +217,7 @@ def _curves(folders, _translated, args):
         "The plain negative log-likelihood, in bits, without any smoothing: comparable across criterions. On the "
         "training set it is measured with dropout."
     )
-    figure = _drawn(figures.training_curves(logs), args, "training", "training curves of " + ", ".join(logs))
+    figure = drawn(figures.training_curves(logs), args.out, "training", "training curves of " + ", ".join(logs))
     return Section("Training", text, [figure])
 
 
@@ -197,7 +230,7 @@ def _scores(_folders, translated, args):
         references, file = corpus.lines(kind, corpus.target), corpus.file(kind, corpus.target)
         settings = (translated.tests, translated.settings)
         table = score_table(translated.groups, names, references, file, corpus.lowercase, *settings)
-        tables += [_saved(part, args, f"scores_{name}") for part, name in zip(table.by_metric(), names, strict=True)]
+        tables += [saved(part, args.out, f"scores_{name}") for part, name in zip(table.by_metric(), names, strict=True)]
     text = ""
     if translated.tests:
         text = (
@@ -216,9 +249,9 @@ def _splits(_folders, translated, args):
     wanted = [metric.words(line) for line in translated.references]
     outputs = {name: [metric.words(line) for line in lines] for name, lines in translated.lines.items()}
     matches = {name: words.by_frequency(texts, wanted, training) for name, texts in outputs.items()}
-    drawn = [
-        _drawn(figures.split_scores(parts, names, metric.heading), args, "splits", "BLEU per frequency split"),
-        _drawn(figures.word_f1(matches), args, "words", "word F1 by training frequency"),
+    pictures = [
+        drawn(figures.split_scores(parts, names, metric.heading), args.out, "splits", "BLEU per frequency split"),
+        drawn(figures.word_f1(matches), args.out, "words", "word F1 by training frequency"),
     ]
     tables = [
         (splits.table_of_splits(translated.splits, len(translated.references)), "splits"),
@@ -230,7 +263,7 @@ def _splits(_folders, translated, args):
         "Sentences in descending order of the mean training count of their source subwords (Lu et al. 2023, equation "
         "18), in three parts. Bars show 95% bootstrap intervals where they were asked for."
     )
-    return Section("Frequency", text, drawn, [_saved(table, args, name) for table, name in tables])
+    return Section("Frequency", text, pictures, [saved(table, args.out, name) for table, name in tables])
 
 
 def _confidence(_folders, translated, args):
@@ -238,26 +271,32 @@ def _confidence(_folders, translated, args):
         return None
     probabilities = {name: confidence.token_probabilities(s) for name, s in translated.systems.items()}
     found = confidence.histograms(probabilities, translated.splits)
-    drawn = figures.confidence_histograms(found)
-    figure = _drawn(drawn, args, "confidence", "histograms of the probabilities of the chosen tokens")
-    shown = [_saved(confidence.table_of_summary(found), args, "confidence")]
+    figure = drawn(
+        figures.confidence_histograms(found),
+        args.out,
+        "confidence",
+        "histograms of the probabilities of the chosen tokens",
+    )
+    shown = [saved(confidence.table_of_summary(found), args.out, "confidence")]
     overlaps = zip(confidence.tables_of_overlap(found), ("splits", "systems"), strict=False)
-    shown += [_saved(table, args, f"confidence_overlap_{between}") for table, between in overlaps]
-    _saved(confidence.table_of_histograms(found), args, "confidence_histograms")
+    shown += [saved(table, args.out, f"confidence_overlap_{between}") for table, between in overlaps]
+    saved(confidence.table_of_histograms(found), args.out, "confidence_histograms")
     text = "Probabilities of the tokens that beam search chose, as Figure 2 of Lu et al. (2023)."
     return Section("Confidence", text, [figure], shown)
 
 
 def _reliability(folders, _translated, args):
-    drawn = []
+    pictures = []
     for i, (name, folder) in enumerate(folders.items(), 1):
         bins = run_folder.read_reliability(folder)
         if bins:
-            drawn.append(_drawn(figures.reliability(bins, name), args, f"reliability_{i}", f"reliability of {name}"))
-    if not drawn:
+            pictures.append(
+                drawn(figures.reliability(bins, name), args.out, f"reliability_{i}", f"reliability of {name}")
+            )
+    if not pictures:
         return None
     text = "How often tokens of a given confidence are right; below, how many tokens there are. Vertical bars: 95%."
-    return Section("Reliability", text, drawn)
+    return Section("Reliability", text, pictures)
 
 
 def _examples(_folders, translated, args):
@@ -282,17 +321,3 @@ def _examples(_folders, translated, args):
 
 def _has_log(folder):
     return (folder / "train.log").exists()
-
-
-def _saved(table, args, name):
-    with write_aside(Path(args.out, f"{name}.tsv")) as stream:
-        stream.write(table.as_tsv() + "\n")
-    return table
-
-
-def _drawn(figure, args, name, alternative):
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=figures.DPI)
-    with write_aside(Path(args.out, f"{name}.png"), "wb") as stream:
-        stream.write(image.getvalue())
-    return Figure(image.getvalue(), alternative)

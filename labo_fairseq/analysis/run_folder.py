@@ -218,6 +218,8 @@ def _add_training(run, folder):
 
 
 def _add_scores(run, folder):
+    if read_settings(folder).get("task") == "torchvision_classification":
+        return  # images: nothing to translate
     data_file, log = folder / "data", folder / "generate-test.txt"
     corpus = read_corpus(folder) if data_file.exists() else None
     run.synthetic = bool(corpus and corpus.synthetic)

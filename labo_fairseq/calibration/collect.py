@@ -1,7 +1,7 @@
 """One teacher-forced pass of checkpoints over a data set, and statistics of its tokens under any calibrator.
 
 The N×V logits never exist as a whole: the decoder's features, (N, D), are written to disk, and the logits are computed
-from them in chunks, each time that they are needed.
+from them in chunks, each time that they are needed. An image is a sentence of one token, its class.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from ..functional.calibration import TokenStatistics
 _CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
 _PATIENCE = 2  # seconds after which a pass shows a progress bar
 _SHOWN = 5  # sentence ids that an error message lists
+_IMAGES = 128  # in a batch: of 224×224 pixels they fit into a small memory
 
 
 @dataclass(frozen=True)
@@ -101,24 +102,29 @@ class Tokens:
             )
 
 
+def is_of_images(task):
+    """Whether the task's targets are the classes of images, which no dictionary holds."""
+    return task.target_dictionary is None
+
+
 def load_models(paths, data, device, overrides=None):
     """(models in evaluation mode on the device, their task on the folder `data`); weights_only, by the bridge's list.
 
+    data: None for the folder that the models were trained on.
     Raises UserError for a missing or refused file and for checkpoints of different vocabularies.
     """
     for path in paths:
         if not os.path.isfile(path):
             raise UserError(f"{path}: no such file: --path needs checkpoints, separated by '{os.pathsep}'")
     models, task = [], None
+    overrides = {**({} if data is None else {"data": data}), **(overrides or {})}
     for path in paths:
         try:
-            found, _, task = checkpoint_utils.load_model_ensemble_and_task(
-                [path], arg_overrides={"data": data, **(overrides or {})}, task=task
-            )
+            found, _, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides, task=task)
         except (ValueError, FileNotFoundError) as error:
             raise UserError(str(error).replace("\n", " ") or f"{path}: cannot be loaded") from error
         model = _of_direction(found[0], task, path)
-        reason = obstacle(model)
+        reason = None if is_of_images(task) else obstacle(model)
         if reason is not None:
             raise UserError(f"{path}: {reason}: calibration needs a Transformer decoder with a plain output projection")
         models.append(model.to(device).eval())
@@ -150,7 +156,7 @@ def collect(models, task, subset, folder, max_tokens=4000):
         files = [stack.enter_context(open(path, "wb")) for path in paths]
         for sample in batches(models, task, subset, max_tokens):
             sample = utils.move_to_cuda(sample) if device.type == "cuda" else sample
-            kept = sample["target"].ne(task.target_dictionary.pad())
+            kept = _kept(sample["target"], task)
             for column, values in zip(columns, _columns(sample, kept), strict=True):
                 column.append(values[kept].cpu())
             for model, file in zip(models, files, strict=True):
@@ -168,7 +174,8 @@ def batches(models, task, subset, max_tokens):
     if empty:
         raise UserError(f"{empty[0]}: no sentences: calibration needs a set that is not empty")
     try:
-        task.load_dataset(subset)
+        # with task_cfg images of the training set are neither augmented nor shuffled
+        task.load_dataset(subset, **({"task_cfg": task.cfg} if is_of_images(task) else {}))
     except FileNotFoundError as error:
         raise UserError(f"{subset}: {error}: name a binarized subset of DATA") from None
     dataset = task.dataset(subset)
@@ -177,6 +184,7 @@ def batches(models, task, subset, max_tokens):
     iterator = task.get_batch_iterator(
         dataset,
         max_tokens=max_tokens,
+        max_sentences=_IMAGES if is_of_images(task) else None,
         max_positions=_max_positions(models, task),
         ignore_invalid_inputs=True,  # fairseq's log names the sentences that are too long for the model
     ).next_epoch_itr(shuffle=False)
@@ -192,19 +200,29 @@ def _max_positions(models, task):
     return utils.resolve_max_positions(longest, *limits)
 
 
+def _kept(target, task):
+    """Mask of the targets that count: no class of images is padding."""
+    return torch.ones_like(target, dtype=torch.bool) if is_of_images(task) else target.ne(task.target_dictionary.pad())
+
+
 def _columns(sample, kept):
-    """target, position, source length and sentence, each (batch, length)."""
-    lengths, ids = sample["net_input"]["src_lengths"], sample["id"]
+    """target, position, source length and sentence, each (batch, length), of images (batch,)."""
+    ids = sample["id"]
+    if kept.dim() == 1:
+        return sample["target"], torch.zeros_like(ids), torch.ones_like(ids), ids
+    lengths = sample["net_input"]["src_lengths"]
     position = kept.long().cumsum(1) - 1
     return sample["target"], position, lengths.unsqueeze(1).expand_as(kept), ids.unsqueeze(1).expand_as(kept)
 
 
 @torch.no_grad()
 def _features(model, sample, kept):
-    hidden = hidden_states(model, sample["net_input"])[kept].float()
+    images = kept.dim() == 1
+    hidden = model.features(**sample["net_input"]) if images else hidden_states(model, sample["net_input"])[kept]
+    hidden = hidden.float()
     broken = ~hidden.isfinite().all(1)
     if broken.any():
-        ids = sample["id"].unsqueeze(1).expand_as(kept)[kept][broken]
+        ids = (sample["id"] if images else sample["id"].unsqueeze(1).expand_as(kept)[kept])[broken]
         raise UserError(
             f"sentences {_listed(ids)}: the model's features, and so its logits, are NaN or infinite: the checkpoint "
             "is broken: use an earlier one"
@@ -213,7 +231,7 @@ def _features(model, sample, kept):
 
 
 def _member(model, file):
-    projection = model.decoder.output_projection
+    projection = getattr(model, "classifier", None) or model.decoder.output_projection
     weight = projection.weight.detach().float()
     bias = None if projection.bias is None else projection.bias.detach().float()
     # a bias of −inf is how a model rules types out

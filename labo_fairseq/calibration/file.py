@@ -5,7 +5,7 @@ A calibration belongs to its checkpoints and its dictionary: `check` refuses oth
   format, version, labo_fairseq   "labo-calibration", 1, the version that wrote it
   signature                       of the measures, such as "ece|bins:15|unit:bpe|T:1.37|n:13842"
   corpus                          {"data", "split", "source_lang", "target_lang", "sentences", "tokens"}
-  dictionary                      {"sha256": of the target symbols in order, "types": V}
+  dictionary                      {"sha256": of the target symbols or class names in order, "types": V}
   members                         per checkpoint {"checkpoint": name, "sha256": of its bytes, "calibrator": {"kind", …}}
   measures                        {"before": {…}, "after": {…}, …}, as `labo calibrate` reports them
   sentence_confidence             {…} or null: see decoding/sentence_confidence.py
@@ -48,8 +48,13 @@ class Calibration:
 
 def dictionary_record(dictionary):
     """{"sha256", "types"} of a fairseq dictionary: of its symbols in order, whatever their counts and padding."""
-    digest = hashlib.sha256("\n".join(dictionary.symbols).encode())
-    return {"sha256": digest.hexdigest(), "types": len(dictionary)}
+    return classes_record(dictionary.symbols)
+
+
+def classes_record(names):
+    """{"sha256", "types"} of the names of the classes of images, in order."""
+    digest = hashlib.sha256("\n".join(names).encode())
+    return {"sha256": digest.hexdigest(), "types": len(names)}
 
 
 def save(calibration, path):

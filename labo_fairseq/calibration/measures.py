@@ -59,10 +59,12 @@ def figures(found, sentence):
 def by_group(found, tokens, groups, sign):
     """{group: its figures and signature}: "all", the type groups, EOS or not, positions; those that have tokens.
 
+    groups: None for images, which have "all" alone
     sign: function from the number of tokens to the signature
     """
     masks = {"all": torch.ones_like(found.correct)}
-    masks |= _type_masks(found.predicted, groups) | _positions(tokens.position)
+    if groups is not None:
+        masks |= _type_masks(found.predicted, groups) | _positions(tokens.position)
     return {
         name: figures(found.select(mask), tokens.sentence[mask]) | {"signature": sign(int(mask.sum()))}
         for name, mask in masks.items()

@@ -10,8 +10,8 @@ from ..errors import UserError
 from ..files import sha256
 from ..functional.calibration import TokenStatistics
 from ..functional.calibrators import Temperature
-from .collect import collect, load_models
-from .file import Calibration, Member, dictionary_record
+from .collect import collect, is_of_images, load_models
+from .file import Calibration, Member, classes_record, dictionary_record
 from .fit import fit
 from .groups import type_groups
 from .measures import by_group, reliability, signature, subword_unit
@@ -29,16 +29,16 @@ def run(args, folder):
     """Result of fitting with the settings of `labo calibrate`; features of the tokens are kept in `folder`.
 
     args: data, path, subset, test_subset, source_lang, target_lang, calibrator, objective, frequency_bounds,
-    prior_counts, max_tokens, seed, cpu
+    prior_counts, max_tokens, seed, cpu, sweep
     """
     paths = args.path.split(os.pathsep)
     device = "cuda" if torch.cuda.is_available() and not args.cpu else "cpu"
     languages = {flag: getattr(args, flag) for flag in ("source_lang", "target_lang") if getattr(args, flag)}
     models, task = load_models(paths, args.data, device, languages)
+    if is_of_images(task):
+        _check_images(args)
     tokens = collect(models, task, args.subset, folder, args.max_tokens)
-    dictionary = task.target_dictionary
-    counts = target_counts(task, args.prior_counts)
-    groups = type_groups(counts, dictionary.eos(), tokens.target, args.frequency_bounds)
+    groups, unit, record = _classes(task) if is_of_images(task) else _types(args, task, tokens)
     fitting = Fitting(args.calibrator, args.objective, groups, args.seed)
 
     found = fitting.cross_fitted(tokens)
@@ -47,7 +47,6 @@ def run(args, folder):
         test = collect(models, task, args.test_subset, folder, args.max_tokens)
         uncalibrated = [Temperature()] * len(paths)
         found["test before"], found["test after"] = test.statistics([uncalibrated, calibrators])
-    unit = subword_unit(dictionary.symbols)
     measures = {}
     for when, statistics in found.items():
         temperature = _temperature(when, calibrators)
@@ -63,7 +62,7 @@ def run(args, folder):
             Member(os.path.basename(path), sha256(path), calibrator)
             for path, calibrator in zip(paths, calibrators, strict=True)
         ],
-        dictionary=dictionary_record(dictionary),
+        dictionary=record,
         corpus=_corpus(args, task, tokens),
         signature=signature(_temperature("after", calibrators), unit, len(tokens)),
         measures=measures,
@@ -71,6 +70,31 @@ def run(args, folder):
     return Result(
         calibration, {when: reliability(found[when].confidence, found[when].correct) for when in ("before", "after")}
     )
+
+
+def _check_images(args):
+    """Raise UserError for what only translation has."""
+    if args.calibrator != "temperature":
+        raise UserError(
+            f"--calibrator {args.calibrator}: groups by training frequency and features of decoding steps are for "
+            "translation: images need --calibrator temperature"
+        )
+    for flag in ("sweep", "frequency_bounds", "prior_counts", "source_lang", "target_lang"):
+        if getattr(args, flag):
+            raise UserError(f"--{flag.replace('_', '-')}: is for translation: leave it out for images")
+
+
+def _classes(task):
+    """(no groups, unit, record) of the classes of images."""
+    return None, "image", classes_record(task.classes)
+
+
+def _types(args, task, tokens):
+    """(TypeGroups, unit, record) of the types of a dictionary."""
+    dictionary = task.target_dictionary
+    counts = target_counts(task, args.prior_counts)
+    groups = type_groups(counts, dictionary.eos(), tokens.target, args.frequency_bounds)
+    return groups, subword_unit(dictionary.symbols), dictionary_record(dictionary)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ class LabelRegularizedConfig(FairseqDataclass):
 class LabelRegularizedCriterion(FairseqCriterion):
     """Base class: `forward` is fairseq's contract (loss summed over tokens, sample size, logging output of sums)."""
 
+    needs_logits = None  # why the method cannot do without the logits of the batch, in words
+
     def __init__(self, cfg, task):
         super().__init__(task)
         self.cfg = cfg
@@ -89,10 +91,14 @@ class LabelRegularizedCriterion(FairseqCriterion):
         """The loss object for a batch, where that depends on more than the model, as on a teacher's predictions."""
         return self.row_loss(model)
 
+    def parameter_loss(self, model, logits, target):
+        """What parameters of the criterion itself learn from: 0, with a gradient for them, of the batch's logits."""
+        return 0.0
+
     def forward(self, model, sample, reduce=True):
         """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
         loss, passes = self._complete_loss(model, sample)
-        target = self._rows(model.get_targets(sample, None).unsqueeze(-1)).squeeze(-1)
+        target = self._targets(model, sample)
         compute = self._fused if self._uses_fused(model, reduce) else self._dense
         total, value, nll, confidence, hits = compute(
             model, _net_input(sample, passes), _rows_of(target, passes), loss, passes
@@ -143,7 +149,11 @@ class LabelRegularizedCriterion(FairseqCriterion):
     def _dense(self, model, net_input, target, loss, passes):
         logits = self._rows(dense_logits(model, net_input), passes)
         out = token_loss(logits, target, loss, self.padding_idx, self._counts_hits(model))
-        return out.loss.sum(), *out
+        return out.loss.sum() + self.parameter_loss(model, logits, target), *out
+
+    def _targets(self, model, sample):
+        """Target of every row, flat."""
+        return self._rows(model.get_targets(sample, None).unsqueeze(-1)).squeeze(-1)
 
     def _rows(self, x, passes=1):
         """(batch·passes, length, D) without the prefix as (batch·length·passes, D), the passes of a token together.
@@ -177,7 +187,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def _choose_path(self, model):
         wanted = str(self.cfg.projection)
-        reason = "--projection dense" if wanted == "dense" else obstacle(model)
+        reason = "--projection dense" if wanted == "dense" else self.needs_logits or obstacle(model)
         if reason is None:
             logger.info("%s: output projection and loss are fused", self.cfg._name)
             return "fused"

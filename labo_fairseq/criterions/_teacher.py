@@ -66,6 +66,8 @@ def load_model(path, task):
                 setattr(state["cfg"].task, name, getattr(task.cfg, name, None))
         own_task = setup_task(path, state["cfg"], _dictionary_folder(path, state["cfg"]))
         check_dictionaries(path, own_task, task)
+    else:  # images: loading must not give the student's task the teacher's classes
+        task.check_teacher(path, state.pop("task_state", {}).get("images"))
     try:
         (model,), _, _ = checkpoint_utils.load_model_ensemble_and_task([path], task=own_task, state=state)
     except (ValueError, RuntimeError) as error:

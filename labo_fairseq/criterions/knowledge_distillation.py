@@ -19,8 +19,8 @@ class KnowledgeDistillationConfig(LabelRegularizedConfig):
     teacher_path: Optional[str] = field(
         default=None,
         metadata={
-            "help": "checkpoint of the teacher, trained with the same dictionaries; several, separated by ':', are an "
-            "ensemble whose probabilities are averaged"
+            "help": "checkpoint of the teacher, trained with the same dictionaries (images: classes); several, "
+            "separated by ':', are an ensemble whose probabilities are averaged"
         },
     )
     teacher_probs: Optional[str] = field(

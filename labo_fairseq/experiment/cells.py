@@ -66,8 +66,12 @@ class Cell:
 
     def flags(self):
         """Flags of the training, but for the task."""
-        metric = "loss" if self.method.flags["criterion"] == "cross_entropy" else "nll_loss"
-        found = {"best-checkpoint-metric": metric, **self.experiment.train, **self.method.flags, **self.grid}
+        if self.experiment.images:
+            best = {"best-checkpoint-metric": "accuracy", "maximize-best-checkpoint-metric": True}
+        else:
+            plain = self.method.flags["criterion"] == "cross_entropy"
+            best = {"best-checkpoint-metric": "loss" if plain else "nll_loss"}
+        found = {**best, **self.experiment.train, **self.method.flags, **self.grid}
         return {flag: value for flag, value in found.items() if flag != "task"}
 
     def language_pairs(self):
@@ -77,8 +81,11 @@ class Cell:
 
     def train(self, cpu):
         """fairseq-train."""
-        names = self.language_pairs() or pair(self.directions[0])
-        command = ["fairseq-train", f"{self.data}/bin", "--user-dir", PACKAGE, "--task", self.task, *names]
+        if self.experiment.images:
+            data, names = self.data, ["--image-dataset", *self.directions[0]]
+        else:
+            data, names = f"{self.data}/bin", self.language_pairs() or pair(self.directions[0])
+        command = ["fairseq-train", data, "--user-dir", PACKAGE, "--task", self.task, *names]
         command += arguments(self.flags())
         command += ["--seed", str(self.seed), "--save-dir", f"{self.name}/checkpoints"]
         command += ["--log-format", "json", "--log-file", f"{self.name}/train.log", "--distributed-world-size", "1"]
@@ -115,6 +122,11 @@ class Part:
         """Path of its folder below the experiment's folder."""
         return f"{self.cell.name}/{'-'.join(self.direction)}" if self.cell.experiment.multilingual else self.cell.name
 
+    @property
+    def result(self):
+        """Path of the file that shows that it was decoded, or its images classified."""
+        return f"{self.name}/{'metrics.json' if self.cell.experiment.images else 'generate-test.txt'}"
+
     def scores(self, status):
         """The part of the cell's status about this direction, to read and to complete."""
         if not self.cell.experiment.multilingual:
@@ -133,6 +145,16 @@ class Part:
         command += pair(self.direction) if cell.experiment.multilingual else []
         objective = cell.experiment.decode.objective
         return [*command, "--objective", objective, "--out", f"{self.name}/calibration/{kind}"] + ["--cpu"] * cpu
+
+    def calibrate_images(self, cpu):
+        """labo calibrate, of an image classifier."""
+        cell = self.cell
+        command = ["labo", "calibrate", cell.data, "--path", cell.checkpoint, "--test-subset", "test"]
+        return [*command, "--out", f"{self.name}/calibration/temperature"] + ["--cpu"] * cpu
+
+    def classify(self, cpu):
+        """labo classify-report, without a page."""
+        return ["labo", "classify-report", self.name, "--no-page", "--json"] + ["--cpu"] * cpu
 
     def sweep(self, cpu):
         """labo calibrate --sweep."""
@@ -175,7 +197,10 @@ def label(directions):
 
 
 def prepare(experiment, directions, raw_dir=None):
-    """labo prepare, of the directions of one training; None where the corpus is prepared already."""
+    """labo prepare, of the directions of one training; None where the corpus is prepared; images are fetched."""
+    if experiment.images:
+        command = ["python", "-m", "labo_fairseq.experiment.images", *directions[0], f"data/{label(directions)}"]
+        return command + (["--from", str(Path(raw_dir).resolve())] if raw_dir else [])
     if "prepared" in experiment.corpus:
         return None
     source, target = (",".join(side) for side in languages(directions))

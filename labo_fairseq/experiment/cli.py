@@ -5,8 +5,9 @@
   labo experiment status scripts/experiments/multi30k.yaml --profile full
 
 For every cell: fairseq-train, labo average, labo calibrate, decode settings tuned on validation data, fairseq-generate,
-labo splits. Run the same command again after a crash: finished cells are skipped, a broken one goes on from its last
-checkpoint, a diverged one stays as it is (remove its folder to try again). docs/experiments.md explains the file.
+labo splits; of images fairseq-train, labo calibrate, labo classify-report. Run the same command again after a
+crash: finished cells are skipped, a broken one goes on from its last checkpoint, a diverged one stays as it is (remove
+its folder to try again). docs/experiments.md explains the file.
 
 The table goes to standard output as TSV and, with splits, runs, plots and the report, to OUT/DIRECTION/.
 Exit code 1: some cells failed or diverged; the table says which.
@@ -27,7 +28,7 @@ def add_arguments(parser):
     parser.add_argument("file", metavar="FILE.yaml", help="the experiment")
     parser.add_argument("--profile", metavar="NAME", help="one of the file's profiles")
     parser.add_argument("--out", metavar="DIR", help="folder of the cells; without it runs/NAME or runs/NAME.PROFILE")
-    parser.add_argument("--raw-dir", metavar="DIR", help="raw text, handed to `labo prepare`")
+    parser.add_argument("--raw-dir", metavar="DIR", help="raw text, handed to `labo prepare`; folder of the images")
     parser.add_argument("--gpus", metavar="0,1,…", help="CUDA devices to place cells on; without it the CPU")
     parser.add_argument("--jobs", type=int, metavar="N", help="cells at a time; without it one for each GPU, or 1")
     parser.add_argument("--dry-run", action="store_true", help="only check the file and print all commands")
@@ -97,11 +98,15 @@ def _print_commands(experiment, cpu, raw_dir):
             _print_decoding(part, decode, cpu)
     for method in experiment.methods:
         if method.grid and len(experiment.seeds) > 1:
-            seeds = ", ".join(map(str, experiment.seeds[1:]))
-            print(f"\n# {method.name}: seeds {seeds} follow with the grid's point of the highest BLEU on valid")
+            seeds, score = ", ".join(map(str, experiment.seeds[1:])), experiment.measure
+            print(f"\n# {method.name}: seeds {seeds} follow with the grid's point of the highest {score} on valid")
 
 
 def _print_decoding(part, decode, cpu):
+    if part.cell.experiment.images:
+        print(cells.shown(part.calibrate_images(cpu)))
+        print(cells.shown(part.classify(cpu), part.result))
+        return
     settings = part.cell.settings()
     for kind in decode.calibrate:
         if kind != "none":

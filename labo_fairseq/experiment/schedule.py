@@ -57,7 +57,7 @@ def state(cell, out):
 
 
 def chosen_point(found, directions, method):
-    """The grid's point with the highest BLEU on validation data; None while a candidate is still to come.
+    """The grid's point with the best score on validation data; None while a candidate is still to come.
 
     found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have. Of several
     directions the mean counts.
@@ -67,11 +67,21 @@ def chosen_point(found, directions, method):
     if len(first) < len(method.candidates()) or any(s["state"] in ("waiting", "running") for _, s in first):
         return None
     done = [(c, s) for c, s in first if s["state"] == "done"]
-    return max(done, key=lambda pair: _valid_bleu(*pair))[0].grid if done else None
+    return max(done, key=lambda pair: _valid_score(*pair))[0].grid if done else None
 
 
-def _valid_bleu(cell, status):
-    return sum(part.scores(status)["valid"]["bleu"] for part in cell.parts) / len(cell.parts)
+def valid_score(experiment, scores):
+    """BLEU, of images accuracy in percent, on validation data, of the scores of a part; None without any."""
+    return scores.get("valid", {}).get("accuracy" if experiment.images else "bleu")
+
+
+def test_score(experiment, scores):
+    """BLEU, of images accuracy in percent, on test data, of the scores of a part; None without any."""
+    return scores.get("test", {}).get("accuracy") if experiment.images else scores.get("bleu", {}).get("value")
+
+
+def _valid_score(cell, status):
+    return sum(valid_score(cell.experiment, part.scores(status)) for part in cell.parts) / len(cell.parts)
 
 
 class _Work:
@@ -149,8 +159,8 @@ def _grids(experiment):
 
 
 def _tell(cell, status):
-    scores = [part.scores(status).get("bleu", {}).get("value", 0) for part in cell.parts]
-    shown = status.get("message") or f"BLEU {', '.join(f'{score:.2f}' for score in scores)}"
+    scores = [test_score(cell.experiment, part.scores(status)) or 0 for part in cell.parts]
+    shown = status.get("message") or f"{cell.experiment.measure} {', '.join(f'{score:.2f}' for score in scores)}"
     tqdm.write(f"{cell.name}: {status['state']}: {shown}", file=sys.stderr)
 
 

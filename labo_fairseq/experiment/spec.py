@@ -22,6 +22,9 @@
 A list as the value of a method's flag is a grid: the first seed trains every value, the other seeds the one whose BLEU
 on validation data is highest. `vary` makes a method of every value instead. A profile overrides what stands above it;
 null removes a key.
+
+Image classifiers: `corpus: {images: [cifar10, cifar100]}`, names as for --image-dataset, in place of name and
+directions, and no `decode`. Grids are then chosen by accuracy on validation images.
 """
 
 import itertools
@@ -36,11 +39,11 @@ SUBSETS = ("valid", "test")
 # set by the steps themselves: a second value would send results elsewhere
 RESERVED = (
     "seed", "save-dir", "log-file", "log-format", "user-dir", "source-lang", "target-lang", "task", "data", "cpu",
-    "distributed-world-size", "restore-file", "lang-pairs",
+    "distributed-world-size", "restore-file", "lang-pairs", "image-dataset", "download",
 )  # fmt: skip
 MULTILINGUAL_TASKS = ("multilingual_translation", "translation_multi_simple_epoch")
 TOP = ("name", "description", "baseline", "corpus", "train", "methods", "seeds", "decode", "profiles")
-CORPUS = ("name", "prepared", "directions", "prepare", "multilingual")
+CORPUS = ("name", "prepared", "images", "directions", "prepare", "multilingual")
 DECODE = ("beam", "lenpen", "average", "calibrate", "objective", "splits", "sweep", "max-tokens", "flags")
 
 
@@ -82,11 +85,21 @@ class Experiment:
     profile: str | None
     baseline: str
     corpus: dict
-    directions: tuple  #: of (source, target)
+    directions: tuple  #: of (source, target); of images (data set,)
     train: dict
     methods: tuple
     seeds: tuple
     decode: Decode
+
+    @property
+    def images(self):
+        """Whether the models classify images."""
+        return "images" in self.corpus
+
+    @property
+    def measure(self):
+        """What validation data choose by, and the table begins with."""
+        return "accuracy" if self.images else "BLEU"
 
     @property
     def multilingual(self):
@@ -100,6 +113,8 @@ class Experiment:
 
     def task(self, method):
         """fairseq's task for the training of a method."""
+        if self.images:
+            return "torchvision_classification"
         return {"task": "translation", **self.train, **method.flags}["task"]
 
     def fail(self, key, reason):
@@ -141,6 +156,8 @@ def read(file, profile=None):
     )
     if experiment.multilingual:
         _check_multilingual(experiment)
+    if experiment.images and content.get("decode"):
+        check.fail("decode", "is for translation: leave it out for images")
     return experiment
 
 
@@ -244,6 +261,8 @@ def _merged(base, changes):
 def _corpus(check, content):
     corpus = check.mapping(content.get("corpus"), "corpus")
     check.keys(corpus, CORPUS, "corpus.")
+    if "images" in corpus:
+        return _images(check, corpus)
     if ("name" in corpus) == ("prepared" in corpus):
         check.fail("corpus", "needs either `name`, a corpus of `labo prepare`, or `prepared`, a folder that it wrote")
     if "prepared" in corpus and "prepare" in corpus:
@@ -266,6 +285,20 @@ def _corpus(check, content):
     if "prepared" in corpus and len(directions) > 1 and not corpus.get("multilingual"):
         check.fail("corpus.directions", "a prepared folder has one direction: give one, or `multilingual: true`")
     return corpus, tuple(tuple(one.split("-")) for one in directions)
+
+
+def _images(check, corpus):
+    if len(corpus) > 1:
+        other = next(key for key in corpus if key != "images")
+        check.fail(f"corpus.{other}", "is for translation: leave it out beside `images`")
+    pattern = re.compile("[a-z][a-z0-9_]*")
+    names = check.several(
+        corpus["images"],
+        "corpus.images",
+        lambda one: isinstance(one, str) and pattern.fullmatch(one),
+        "a data set such as cifar10, as for --image-dataset",
+    )
+    return corpus, tuple((name,) for name in names)
 
 
 def _check_multilingual(experiment):

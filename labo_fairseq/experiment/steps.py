@@ -64,8 +64,8 @@ class Runner:
             cells.claim(folder, cell, self.cpu)
             if before.get("state") == "diverged":  # it would again
                 return before
-            translated = all((self.out / part.name / "generate-test.txt").exists() for part in cell.parts)
-            if before.get("state") == "done" and translated:
+            complete = all((self.out / part.result).exists() for part in cell.parts)
+            if before.get("state") == "done" and complete:
                 return before
             status["seconds"] = before.get("seconds", 0)
             _Steps(self, cell, folder, gpu, status, report).run()
@@ -138,7 +138,19 @@ class _Steps:
         if decode.average:
             self._step("average", self.cell.average(), self._inside(self.cell.checkpoint))
         for part in self.cell.parts:
-            self._decode(part)
+            self._classify(part) if self.cell.experiment.images else self._decode(part)
+
+    def _classify(self, part):
+        """All that follows the training of an image classifier."""
+        folder = self._inside(part.name)
+        made = folder / "calibration" / "temperature" / "calibration.json"
+        self._step("calibrate", part.calibrate_images(self.runner.cpu), made)
+        self._step("classify", part.classify(self.runner.cpu), self._inside(part.result), captured=True)
+        ((measured,),) = cells.read_json(self._inside(part.result))["systems"].values()
+        valid = cells.read_json(made)["measures"]["before"]["all"]
+        self.status["valid"] = {"accuracy": 100 * valid["accuracy"]}
+        self.status["test"] = {**measured, "accuracy": 100 * measured["accuracy"]}
+        self._keep_training(read_run(folder))
 
     def _decode(self, part):
         """All that follows the training, for one direction."""
@@ -259,6 +271,9 @@ class _Steps:
         if run.bleu is None:
             raise StepError("failed", f"not scored: {run.status}")
         part.scores(self.status)["bleu"] = vars(run.bleu)
+        self._keep_training(run)
+
+    def _keep_training(self, run):
         self.status.update(updates=run.updates, minutes=run.minutes)
         self.status.update(perplexity=run.perplexity, share_under_p_star=run.share_under_p_star)
 

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..analysis import significance, systems
+from ..analysis import classification, significance, systems
 from ..analysis.run_folder import corpus_at, read_run
 from ..analysis.score import score_table
 from ..analysis.table import COLUMNS, notes
 from ..analysis.tables import TextTable, cell, shown
 from ..files import write_aside
 from . import cells
-from .schedule import chosen_point
+from .schedule import chosen_point, test_score, valid_score
 from .spec import slug
 
 
@@ -28,7 +28,7 @@ def write_tables(experiment, found, out, report=True):
         pairs = _parts(direction, mine)
         folder = out / "-".join(direction)
         folder.mkdir(parents=True, exist_ok=True)
-        made = [_scores(experiment, direction, groups, out)]
+        made = [(_accuracies if experiment.images else _scores)(experiment, direction, groups, out)]
         made += [_splits(experiment, direction, subset, groups, out) for subset, _ in experiment.decode.splits]
         made.append(_runs(pairs, out))
         for table, name in zip(
@@ -37,7 +37,7 @@ def write_tables(experiment, found, out, report=True):
             _write(folder / name, table)
         _sensitivity(experiment, groups, folder)
         if report:
-            _report(groups, folder, out)
+            _report(experiment, groups, folder, out)
         tables += made
     return tables
 
@@ -52,10 +52,11 @@ def as_markdown(table):
 
 def table_of_status(found):
     """One row per cell."""
-    rows = [["cell", "state", "step", "hours", "BLEU valid", "BLEU test", "message"]]
+    measure = found[0][0].experiment.measure if found else "BLEU"
+    rows = [["cell", "state", "step", "hours", f"{measure} valid", f"{measure} test", "message"]]
     for one, status in found:
         scores = [part.scores(status) for part in one.parts]
-        columns = [[s.get(key, {}).get(name) for s in scores] for key, name in (("valid", "bleu"), ("bleu", "value"))]
+        columns = [[score(one.experiment, s) for s in scores] for score in (valid_score, test_score)]
         hours = status["seconds"] / 3600 if "seconds" in status else None
         numbers = [shown(hours, ".2f"), *("/".join(shown(score, ".2f") for score in column) for column in columns)]
         rows.append([one.name, status["state"], status.get("step") or "–", *numbers, status.get("message") or "–"])
@@ -105,13 +106,40 @@ def _scores(experiment, direction, groups, out):
     for method in groups:
         values = [column.get(method.name, "–") for column in columns.values()]
         rows.append([method.name, f"{len(done[method])}/{seeds}", *values, *_decoding(done[method])])
+    bottom += _missing(experiment, groups, read)
+    return TextTable(f"{experiment.name}: {direction[0]} → {direction[1]}, test", rows, bottom)
+
+
+def _accuracies(experiment, direction, groups, out):
+    """Accuracy and calibration of each method on the test images; a method without a finished cell has a row too."""
+    done = {m: _done(group) for m, group in groups.items()}
+    read = {
+        method.name: [classification.seed_of(out / c.cell.checkpoint, "test", "valid") for c, _ in group]
+        for method, group in done.items()
+        if group
+    }
+    heading, values, bottom = [], {}, []
+    if experiment.baseline in read:
+        found = classification.table(read)
+        (_, *heading), *rows = found.rows
+        values, bottom = {name: cells for name, *cells in rows}, list(found.notes)
+    rows = [["method", "cells", *heading, "accuracy valid", "chosen", "updates", "minutes"]]
+    for method, group in done.items():
+        mine = values.get(method.name, ["–"] * len(heading))
+        rows.append([method.name, f"{len(group)}/{len(experiment.seeds)}", *mine, *_training(experiment, group)])
+    return TextTable(f"{experiment.name}: {direction[0]}, test", rows, bottom + _missing(experiment, groups, read))
+
+
+def _missing(experiment, groups, read):
+    """Notes about what is not there."""
+    found = []
     if read and experiment.baseline not in read:
-        bottom.append(f"no scores: the baseline, {experiment.baseline}, has no finished cell")
+        found.append(f"no scores: the baseline, {experiment.baseline}, has no finished cell")
     for group in groups.values():
-        bottom += [
+        found += [
             f"{c.name}: {s['state']}: {s.get('message', '')}".rstrip(": ") for c, s in group if s["state"] != "done"
         ]
-    return TextTable(f"{experiment.name}: {direction[0]} → {direction[1]}, test", rows, bottom)
+    return found
 
 
 def _corpus(part, out):
@@ -141,13 +169,20 @@ def _decoding(group):
     """Cells about validation and training of a method's finished cells."""
     if not group:
         return ["–"] * 6
-    valid = [s["valid"] for _, s in group]
-    mean = sum(v["bleu"] for v in valid) / len(valid)
+    mean, *training = _training(group[0][0].cell.experiment, group)
+    lenpens, kinds = ("/".join(str(s["valid"][key]) for _, s in group) for key in ("lenpen", "calibrate"))
+    return [mean, lenpens, kinds, *training]
+
+
+def _training(experiment, group):
+    """Cells about validation and training of a method's finished cells: mean score, point of the grid, …"""
+    if not group:
+        return ["–"] * 4
+    mean = sum(valid_score(experiment, s) for _, s in group) / len(group)
     point = ", ".join(f"{flag}={value}" for flag, value in group[0][0].cell.grid.items()) or "–"
     updates = "/".join(str(s["updates"]) for _, s in group)
     minutes = "/".join(shown(s["minutes"], ".1f") for _, s in group)
-    lenpens, kinds = ("/".join(str(v[key]) for v in valid) for key in ("lenpen", "calibrate"))
-    return [f"{mean:.2f}", lenpens, kinds, point, updates, minutes]
+    return [f"{mean:.2f}", point, updates, minutes]
 
 
 def _splits(experiment, direction, subset, groups, out):
@@ -187,24 +222,25 @@ def _runs(pairs, out):
 
 
 def _sensitivity(experiment, groups, folder):
-    """A table and a plot of BLEU against each varied flag."""
+    """A table and a plot of BLEU, of images accuracy, against each varied flag."""
+    measure = experiment.measure
     families = {}
     for method, group in groups.items():
         if method.varied and _done(group):
             family, flag, value = method.varied
-            scores = [s["bleu"]["value"] for _, s in _done(group)]
+            scores = [test_score(experiment, s) for _, s in _done(group)]
             families.setdefault((family, flag), []).append((value, significance.across_seeds([scores])[0]))
     base = next(m for m in groups if m.name == experiment.baseline)
-    level = [s["bleu"]["value"] for _, s in _done(groups[base])]
+    level = [test_score(experiment, s) for _, s in _done(groups[base])]
     for (family, flag), points in families.items():
-        rows = [[flag, "BLEU", "std", "seeds"]]
+        rows = [[flag, measure, "std", "seeds"]]
         rows += [[str(v), f"{s.mean:.2f}", shown(s.std, ".2f"), str(len(s.values))] for v, s in points]
         name = folder / f"sensitivity_{slug(family)}_{flag}"
-        _write(name, TextTable(f"{family}: BLEU against {flag}", rows))
-        _plot(name.with_name(name.name + ".png"), family, flag, points, experiment.baseline, level)
+        _write(name, TextTable(f"{family}: {measure} against {flag}", rows))
+        _plot(name.with_name(name.name + ".png"), family, flag, points, experiment.baseline, level, measure)
 
 
-def _plot(path, family, flag, points, baseline, level):
+def _plot(path, family, flag, points, baseline, level, measure):
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -217,7 +253,7 @@ def _plot(path, family, flag, points, baseline, level):
     if level:
         axes.axhline(sum(level) / len(level), linestyle="--", color="#555555", label=baseline)
     axes.set_xlabel(flag)
-    axes.set_ylabel("BLEU (test)")
+    axes.set_ylabel(f"{measure} (test)")
     axes.legend(frameon=False)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=160)
@@ -225,11 +261,12 @@ def _plot(path, family, flag, points, baseline, level):
         stream.write(image.getvalue())
 
 
-def _report(groups, folder, out):
+def _report(experiment, groups, folder, out):
     runs = [str(out / c.name) for group in groups.values() for c, _ in _done(group)]
     if not runs:
         return
     command = [sys.executable, "-m", "labo_fairseq.cli", "report", *runs, "--out", str(folder / "report")]
+    command += ["--title", experiment.name] * experiment.images
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]

@@ -1,5 +1,7 @@
 """The mathematics in plain torch: losses as rows of algebra, of given logits (dense) or with the projection (fused)."""
 
+from .beta_smoothing import BetaSmoothing, ranked_beta
+from .class_table import ClassTable, table_divergence
 from .dense import TokenLoss, token_loss
 from .distillation import (
     Distillation,
@@ -15,10 +17,13 @@ from .generalized_entropy import GeneralizedEntropy
 from .penalties import AntiFocal, ConfidencePenalty, Focal, WithZLoss, ZLossAround
 from .rdrop import RDrop
 from .smoothing import UNIFORM, CrossEntropy, LabelSmoothing, Labo
+from .virtual_teacher import VirtualTeacher
 
 __all__ = [
     "UNIFORM",
     "AntiFocal",
+    "BetaSmoothing",
+    "ClassTable",
     "ConfidencePenalty",
     "CrossEntropy",
     "Distillation",
@@ -31,12 +36,15 @@ __all__ = [
     "RDrop",
     "SoftTargets",
     "TokenLoss",
+    "VirtualTeacher",
     "WithZLoss",
     "ZLossAround",
     "given_logits",
     "mean_teacher",
     "projected_logits",
     "projection_loss",
+    "ranked_beta",
     "stored_logits",
+    "table_divergence",
     "token_loss",
 ]

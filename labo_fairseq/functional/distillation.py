@@ -25,12 +25,14 @@ class SoftTargets:
     prior: u, "uniform" or one distribution per row, (n, V)
     student_temperature: τ, above 0
     scale: s
+    hard_weight: weight of −log p_k in place of 1−α
     """
 
     mass: float
     prior: str | torch.Tensor = UNIFORM
     student_temperature: float = 1.0
     scale: float = 1.0
+    hard_weight: float | None = None
 
     needs_mean: ClassVar[bool] = False
 
@@ -40,7 +42,8 @@ class SoftTargets:
 
     def terms(self, rows: Rows):
         """Value (n,) in nats and the coefficients of its gradient."""
-        hard, soft, tau = 1 - self.mass, self.mass * self.scale, self.student_temperature
+        hard = 1 - self.mass if self.hard_weight is None else self.hard_weight
+        soft, tau = self.mass * self.scale, self.student_temperature
         entropy = rows.log_types if isinstance(self.prior, str) else torch.special.entr(self.prior).sum(-1)
         log_sum_tau = rows.log_sum if tau == 1 else rows.log_sum_tau
         value = hard * rows.nll + soft * (log_sum_tau - rows.prior / tau - entropy)
@@ -53,7 +56,7 @@ class SoftTargets:
 class Distillation:
     """SoftTargets whose u is softmax(t/T) of a teacher's logits t, over the types that the student has.
 
-    mass, student_temperature, scale: as in SoftTargets
+    mass, student_temperature, scale, hard_weight: as in SoftTargets
     teacher: function from indices of tokens to the teacher's logits, (n, V)
     teacher_temperature: T, above 0
     """
@@ -63,6 +66,7 @@ class Distillation:
     teacher_temperature: float = 1.0
     student_temperature: float = 1.0
     scale: float = 1.0
+    hard_weight: float | None = None
 
     prior: ClassVar[None] = None  # none that all rows share
 
@@ -70,7 +74,7 @@ class Distillation:
         """See rows.of_rows."""
         logits = _present(self.teacher(rows), masked, float("-inf"))
         u = torch.softmax(logits / self.teacher_temperature, -1)
-        return SoftTargets(self.mass, u, self.student_temperature, self.scale)
+        return SoftTargets(self.mass, u, self.student_temperature, self.scale, self.hard_weight)
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,13 @@ class ImageDataset(FairseqDataset):
     seed: of augmentation and order. Both depend on seed, epoch and index alone, not on workers or a resume. None: no
         random numbers, and the order of the files
     skip_corrupt: leave unreadable images out, with a warning, instead of ending
+    pairs: each image comes with a partner, any image of its class (itself too), chosen anew each epoch; needs a seed.
+        With skip_corrupt an unreadable partner takes its image along, for that epoch
     """
 
-    def __init__(self, images, transform, normalization, channels, shape=None, seed=None, skip_corrupt=False):
+    def __init__(
+        self, images, transform, normalization, channels, shape=None, seed=None, skip_corrupt=False, pairs=False
+    ):
         super().__init__()
         self.images = images
         self.transform = transform
@@ -36,40 +40,48 @@ class ImageDataset(FairseqDataset):
         self.seed = seed
         self.skip_corrupt = skip_corrupt
         self.epoch = 1
+        self._class_members = _members(images.targets) if pairs else None
 
     def __len__(self):
         return len(self.images)
 
     def __getitem__(self, index):
-        """{"id", "image" uint8 (C, size, size), "target"}, or None for a corrupt image that is skipped."""
+        """{"id", "image" uint8 (C, size, size), "target"}, with pairs also "partner"; None where skipped."""
+        indices = {"image": index}
+        if self._class_members is not None:
+            indices["partner"] = self._partner(index)
         try:
-            image = self.images.read(index)
+            images = {key: self.images.read(i) for key, i in indices.items()}
         except CorruptImage as error:
             if not self.skip_corrupt:
                 raise
             logger.warning("skipped: %s", error)
             return None
-        self._check(image, index)
+        for key, image in images.items():
+            self._check(image, indices[key])
         with self._random_numbers(index):
-            image = self.transform(image)
-        return {"id": index, "image": image, "target": self.images.targets[index]}
+            images = {key: self.transform(image) for key, image in images.items()}
+        return {"id": index, **images, "target": self.images.targets[index]}
 
     def collater(self, samples):
         """A batch of B images; {} where none is left, which fairseq passes over.
 
-        target is (B,): an image is a sentence of one token, and no class is padding.
+        target is (B,): an image is a sentence of one token, and no class is padding. With pairs, "partner" is the
+        model's input of the partners.
         """
         samples = [sample for sample in samples if sample is not None]
         if not samples:
             return {}
-        images = torch.stack([sample["image"] for sample in samples])
-        return {
+        batch = {
             "id": torch.tensor([sample["id"] for sample in samples]),
             "nsentences": len(samples),
             "ntokens": len(samples),
-            "net_input": {"images": normalized(images, self.normalization)},
+            "net_input": self._input(samples, "image"),
             "target": torch.tensor([sample["target"] for sample in samples]),
         }
+        if self._class_members is not None:
+            batch["partner"] = self._input(samples, "partner")
+        return batch
 
     def set_epoch(self, epoch):
         self.epoch = epoch
@@ -98,6 +110,14 @@ class ImageDataset(FairseqDataset):
     def size(self, index):
         return 1
 
+    def _input(self, samples, key):
+        return {"images": normalized(torch.stack([sample[key] for sample in samples]), self.normalization)}
+
+    def _partner(self, index):
+        members = self._class_members[self.images.targets[index]]
+        # a stream of its own: augmentation draws from (seed, epoch, index)
+        return members[np.random.default_rng((self.seed, self.epoch, int(index), 1)).integers(len(members))]
+
     def _check(self, image, index):
         channels, *shape = image.shape
         if channels != self.channels:
@@ -125,3 +145,9 @@ class ImageDataset(FairseqDataset):
             yield
         finally:
             torch.set_rng_state(state)
+
+
+def _members(targets):
+    """Indices of the images of each class, a list of K arrays."""
+    order = np.argsort(targets, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(targets))[:-1])

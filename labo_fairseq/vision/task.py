@@ -115,6 +115,7 @@ class TorchvisionClassificationTask(FairseqTask):
             str(cfg.image_dataset), cfg.data, cfg.download, cfg.valid_share, cfg.split_seed, str(cfg.image_mode)
         )
         self.state.add_factory("images", self._describe)
+        self.draws_pairs = False  # a criterion that compares two images of a class sets it before data are loaded
 
     @property
     def classes(self):
@@ -151,6 +152,7 @@ class TorchvisionClassificationTask(FairseqTask):
             settings["channels"],
             settings["shape"],
             seed=self.cfg.seed if training else None,
+            pairs=training and self.draws_pairs,
             skip_corrupt=self.cfg.skip_corrupt_images,
         )
         logger.info("%s: %d images of %d classes from %s", split, len(images), len(self.classes), images.where)
@@ -187,6 +189,28 @@ class TorchvisionClassificationTask(FairseqTask):
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
         AccuracyLog.reduce(logging_outputs)
+
+    def check_teacher(self, path, theirs):
+        """Raise UserError unless a checkpoint saw images as this task shows them; theirs: its state.images, or None."""
+        ours = self.state.images
+        if theirs is None:
+            raise UserError(f"{path}: was not trained by --task torchvision_classification, so it knows no images")
+        if theirs["classes"] != ours["classes"]:
+            raise UserError(
+                f"{path}: has {len(theirs['classes'])} classes ({_few(theirs['classes'])}), the data "
+                f"{len(ours['classes'])} ({_few(ours['classes'])}): teacher and student need the same"
+            )
+        for key in ("channels", "size"):
+            if theirs[key] != ours[key]:
+                raise UserError(
+                    f"{path}: saw images with {key} {theirs[key]}, the student sees {ours[key]}: train both with the "
+                    "same --image-mode and --image-size"
+                )
+        if not _same_normalization(theirs["normalization"], ours["normalization"]):
+            raise UserError(
+                f"{path}: normalized images by other numbers than the student: train both with the same data, "
+                "--normalization, --valid-share and --split-seed"
+            )
 
     def _describe(self):
         images = self._splits.images("train")
@@ -245,8 +269,17 @@ class TorchvisionClassificationTask(FairseqTask):
         unknown = [name for name in images.classes if name not in set(self.classes)]
         for names, verb in ((missing, "lacks"), (unknown, "has, and the model does not know,")):
             if names:
-                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
                 raise UserError(
-                    f"{images.where}: {verb} the class {', '.join(names[:_SHOWN])}{more}: a model and all subsets need "
+                    f"{images.where}: {verb} the class {_few(names)}: a model and all subsets need "
                     f"the same {len(self.classes)} classes"
                 )
+
+
+def _few(names):
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _same_normalization(a, b):
+    # equal up to rounding: a sum depends on the number of threads
+    return a["by"] == b["by"] and all(np.allclose(a.get(key, 0), b.get(key, 0), atol=1e-6) for key in ("mean", "std"))

@@ -14,13 +14,17 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-# knowledge distillation needs a teacher, so that no row of CASES can have it
-OURS = sorted({case.criterion for case in CASES if case.criterion} | {"knowledge_distillation"})
+# these need a teacher, pairs of images, an averaged model or a table, so that no row of CASES can have them
+MORE = {"knowledge_distillation", "cs_kd", "beta_smoothing", "kr_ls"}
+OURS = sorted({case.criterion for case in CASES if case.criterion} | MORE)
 # the flags whose name and meaning are those of fairseq's own criterions
 SHARED = {"report_accuracy", "ignore_prefix_size", "label_smoothing"}
 SETTINGS = [(case.criterion, case.flags) for case in CASES if case.criterion] + [
     ("labo", {"report_accuracy": True, "ignore_prefix_size": 2, "projection": "dense", "smoothing_warmup_updates": 7}),
     ("knowledge_distillation", {"teacher_path": "a.pt", "teacher_temperature": 2.5, "distill_match": "logits"}),
+    ("cs_kd", {"pair_weight": 3.0, "pair_temperature": 2.0}),
+    ("beta_smoothing", {"smoothing_weight": 0.4, "beta_shape": 2.0}),
+    ("kr_ls", {"table_weight": 0.1, "table_limit": 10}),
     ("label_smoothing", {"smoothing_prior": "unigram", "prior_exponent": 0.5, "prior_counts": "counts.txt"}),
 ]
 

@@ -34,10 +34,27 @@ def raw_text(corpus, folder, news):
     return ted.iwslt14(folder)
 
 
+def two_updates_of_images(recipe, out, run_cli):
+    """The smoke profile of image recipes is on the embedded digits."""
+    done = run_cli("labo", "experiment", "run", recipe, "--profile", "smoke", "--out", out, timeout=3000)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
+    lines = (out / "digits/table.tsv").read_text(encoding="utf-8").splitlines()
+    heading, *rows = [line.split("\t") for line in lines if line[0] != "#"]
+    assert {row[0] for row in rows} == {method.name for method in spec.read(recipe, "smoke").methods}
+    for column, value in (("cells", "1/1"), ("updates", "2")):
+        assert {row[heading.index(column)] for row in rows} == {value}
+    for column in ("accuracy", "top-5", "ECE", "ECE after", "accuracy valid"):
+        assert all(float(row[heading.index(column)]) >= 0 for row in rows)
+    assert "risk-coverage area" in (out / "digits/report/report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_two_updates_end_to_end(recipe, tmp_path, run_cli):
     content = spec._load(recipe)
+    if "images" in content["corpus"]:
+        pytest.importorskip("torchvision", reason="torchvision is not installed: pip install '.[vision]'")
+        return two_updates_of_images(recipe, tmp_path / "out", run_cli)
     corpus = content["corpus"]["name"]
     if corpus not in CORPORA:
         pytest.skip(f"`labo prepare {corpus}` is not part of this package")

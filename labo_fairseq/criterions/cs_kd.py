@@ -1,0 +1,53 @@
+"""CS-KD, class-wise self-knowledge distillation (Yun et al. 2020), for images."""
+
+from dataclasses import dataclass, field
+
+import torch
+from fairseq.criterions import register_criterion
+
+from ..errors import UserError
+from ..functional import CrossEntropy, Distillation, given_logits
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
+from ._projection import dense_logits
+
+
+@dataclass
+class CSKDConfig(LabelRegularizedConfig):
+    pair_weight: float = field(
+        default=1.0,
+        metadata={"help": "λ, weight of the divergence within the pair, at least 0; 1 in the released code, 3 for CUB"},
+    )
+    pair_temperature: float = field(
+        default=4.0, metadata={"help": "T, which divides the logits of both, above 0; 4 in the released code"}
+    )
+
+
+@register_criterion("cs_kd", dataclass=CSKDConfig)
+class CSKDCriterion(LabelRegularizedCriterion):
+    """NLL(x) + λT²·KL(softmax(z(x')/T) ‖ softmax(z(x)/T)), x' another image of x's class, z(x') without gradient.
+
+    The task draws x' and hands it over as sample["partner"]. In evaluation it is cross entropy.
+    """
+
+    def __init__(self, cfg, task):
+        super().__init__(cfg, task)
+        if not hasattr(task, "draws_pairs"):
+            raise UserError(
+                "--criterion cs_kd: only --task torchvision_classification draws pairs of a class: use that task"
+            )
+        task.draws_pairs = True
+
+    def check(self, cfg):
+        within("--pair-weight", cfg.pair_weight, 0)
+        above("--pair-temperature", cfg.pair_temperature, 0)
+
+    def batch_loss(self, model, sample):
+        """Distillation from the model's own predictions for the partners."""
+        if not model.training:
+            return CrossEntropy()
+        with torch.no_grad():
+            partner = self._rows(dense_logits(model, sample["partner"]))
+        temperature = self.cfg.pair_temperature
+        return Distillation(
+            self.cfg.pair_weight, given_logits(partner), temperature, temperature, temperature**2, hard_weight=1.0
+        )

@@ -1,0 +1,58 @@
+"""TF-reg, teacher-free regularization by a hand-made teacher (Tf-KD_reg of Yuan et al. 2020)."""
+
+from dataclasses import dataclass, field
+
+from fairseq.criterions import register_criterion
+from fairseq.dataclass import ChoiceEnum
+
+from ..functional import VirtualTeacher
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
+
+
+@dataclass
+class TFRegConfig(LabelRegularizedConfig):
+    distill_weight: float = field(
+        default=0.1, metadata={"help": "α in [0, 1], weight of the teacher; the true labels keep 1-α"}
+    )
+    teacher_temperature: float = field(default=20.0, metadata={"help": "T, which softens the teacher, above 0"})
+    teacher_confidence: float = field(
+        default=0.99, metadata={"help": "the teacher's probability of the true class, in [0, 1]; the others share"}
+    )
+    teacher_softening: ChoiceEnum(["probs", "log_probs"]) = field(
+        default="probs",
+        metadata={
+            "help": "what T divides before the softmax: probs: the teacher's probabilities, as the released code; "
+            "log_probs: their logarithms, as temperature does elsewhere (our reading of the paper)"
+        },
+    )
+    student_temperature: float = field(
+        default=1.0,
+        metadata={"help": "divides the student's logits in the teacher's term, above 0; 1 in the released code"},
+    )
+    distill_multiplier: float = field(
+        default=1.0,
+        metadata={"help": "factor of the teacher's term, at least 0: the released code's multiplier divided by K"},
+    )
+
+
+@register_criterion("tf_reg", dataclass=TFRegConfig)
+class TFRegCriterion(LabelRegularizedCriterion):
+    """(1-α)·NLL + α·s·KL(u ‖ softmax(z/τ)), u the hand-made teacher, softened."""
+
+    def check(self, cfg):
+        within("--distill-weight", cfg.distill_weight, 0, 1)
+        above("--teacher-temperature", cfg.teacher_temperature, 0)
+        within("--teacher-confidence", cfg.teacher_confidence, 0, 1)
+        above("--student-temperature", cfg.student_temperature, 0)
+        within("--distill-multiplier", cfg.distill_multiplier, 0)
+
+    def row_loss(self, model):
+        cfg = self.cfg
+        return VirtualTeacher(
+            cfg.distill_weight,
+            cfg.teacher_temperature,
+            cfg.teacher_confidence,
+            str(cfg.teacher_softening),
+            cfg.student_temperature,
+            cfg.distill_multiplier,
+        )

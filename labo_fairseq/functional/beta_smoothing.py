@@ -1,0 +1,39 @@
+"""Beta smoothing (Zhang and Sabuncu 2020): label smoothing by an amount of chance, in the order of a confidence."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from .smoothing import UNIFORM, LabelSmoothing
+
+
+@dataclass(frozen=True)
+class BetaSmoothing:
+    """(1−α)·(−log p_k) + α·H(q, p), where q_k = b and each other type gets (1−b)/(K−1).
+
+    It is label smoothing in fairseq's form with ε = α·(1−b). The released code adds 1e-8 to p before the logarithm.
+
+    mass: α in [0, 1]
+    kept: b of every token of the batch, (N,), in [0, 1]
+    """
+
+    mass: float
+    kept: torch.Tensor
+
+    prior: ClassVar[str] = UNIFORM
+
+    def of_rows(self, rows, masked):
+        """See rows.of_rows."""
+        return LabelSmoothing(self.mass * (1 - self.kept[rows]), "fairseq")
+
+
+def ranked_beta(confidence, uniform, shape):
+    """One draw from Beta(a, 1) for each of n tokens, the larger the more confident: (n,), in [0, 1].
+
+    confidence: (n,), of which only the order counts; equal ones are taken in the order of the batch
+    uniform: (n,), independent draws from [0, 1)
+    shape: a, above 0; the distribution function is x^a
+    """
+    draws = uniform.pow(1 / shape).sort().values
+    return torch.empty_like(draws).scatter_(0, confidence.argsort(stable=True), draws)
