@@ -10,6 +10,7 @@ from fairseq.data import Dictionary
 
 from labo_fairseq.calibration.file import dictionary_record, load
 from labo_fairseq.cli import main
+from labo_fairseq.compat.checkpoints import load_safely
 from labo_fairseq.files import sha256
 from labo_fairseq.functional.calibrators import Adaptive, Grouped, Temperature
 
@@ -171,7 +172,7 @@ def test_a_sweep_of_other_checkpoints_is_refused(capsys, tiny_bin, checkpoints, 
 
 def broken(checkpoint, to, change):
     """A copy of a checkpoint with changed parameters."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = load_safely(checkpoint)
     change(state["model"])
     torch.save(state, to)
     return to

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
+
+from labo_fairseq.compat.checkpoints import load_safely
 
 TRAIN = Path(sys.executable).with_name("fairseq-train")
 FOR_EVER = ["--save-interval-updates", 2, "--keep-interval-updates", 1, "--disable-validation"]
@@ -29,7 +30,7 @@ def read_until(process, phrase):
 
 
 def assert_whole(folder):
-    assert torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
+    assert load_safely(folder / "checkpoint_last.pt")["model"]
 
 
 @pytest.mark.slow
@@ -71,7 +72,7 @@ def test_under_torchrun(run_two, train_args, tmp_path, rank):
         process.communicate()
     assert process.returncode == 1 and "Signal 9 (SIGKILL) received" in rest
     assert_whole(tmp_path)
-    saved = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)["optimizer_history"][-1]["num_updates"]
+    saved = load_safely(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
     done = run_two(TRAIN, *train_args(tmp_path, saved + 2))
     assert done.returncode == 0, done.stderr
     assert f"@ {saved} updates)" in done.stdout + done.stderr

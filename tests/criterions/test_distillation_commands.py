@@ -13,6 +13,7 @@ from fairseq.data import Dictionary, data_utils
 import labo_fairseq
 from labo_fairseq.analysis.generate_log import read_generate_log
 from labo_fairseq.cli import main
+from labo_fairseq.compat.checkpoints import load_safely
 
 USER_DIR = Path(labo_fairseq.__file__).parent
 STUDENT = (
@@ -47,7 +48,7 @@ def losses(log):
 def test_the_students_checkpoint_holds_the_student_alone(trained, tiny_bin):
     log, folder = trained
     assert len(losses(log)) == 3
-    state = torch.load(folder / "checkpoint_last.pt", weights_only=True)
+    state = load_safely(folder / "checkpoint_last.pt")
     _, _, alike = _teachers.make(tiny_bin)
     assert state["model"].keys() == alike.state_dict().keys()
     assert state.get("criterion") is None
@@ -65,7 +66,7 @@ def test_two_processes_train_as_one(run_cli, trained, tiny_bin, teacher, tmp_pat
     done = run_cli("torchrun", "--standalone", "--nproc_per_node", 2, script, *args)
     assert done.returncode == 0, done.stderr[-3000:]
     assert losses(done.stdout + done.stderr) == losses(log)
-    one, two = (torch.load(at / "checkpoint_last.pt", weights_only=True)["model"] for at in (folder, tmp_path))
+    one, two = (load_safely(at / "checkpoint_last.pt")["model"] for at in (folder, tmp_path))
     for name, tensor in one.items():
         if name.endswith("_float_tensor"):  # fairseq's mark of the device, never initialized
             continue

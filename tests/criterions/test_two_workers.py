@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from _cases import CASES
+
+from labo_fairseq.compat.checkpoints import load_safely
 
 SCRIPT = Path(__file__).with_name("train_all.py")
 FAIRSEQ_TRAIN = Path(sys.executable).with_name("fairseq-train")
@@ -86,7 +87,7 @@ def train(run_cli, tiny_bin, tmp_path):
 
 
 def parameters(folder):
-    saved = torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
+    saved = load_safely(folder / "checkpoint_last.pt")["model"]
     # the sinusoidal positions keep a tensor of unset memory, which tells them their type
     return {name: value for name, value in saved.items() if not name.endswith("_float_tensor")}
 

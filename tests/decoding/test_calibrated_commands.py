@@ -12,6 +12,7 @@ import torch
 
 import labo_fairseq
 from labo_fairseq.analysis.generate_log import parse_generate_log
+from labo_fairseq.compat.checkpoints import load_safely
 from labo_fairseq.errors import UserError
 from labo_fairseq.functional.calibrators import Grouped, Temperature
 
@@ -201,7 +202,7 @@ def test_mismatch_warn(translate, calibrate, checkpoints, caplog):
 @pytest.fixture
 def broken_checkpoint(checkpoints, tmp_path):
     """A checkpoint with a NaN in its output projection (and embedding, which it is)."""
-    state = torch.load(checkpoints[0], weights_only=True)
+    state = load_safely(checkpoints[0])
     name = "decoder.output_projection.weight"
     state["model"][name] = state["model"][name].clone()
     state["model"][name][9, 0] = math.nan
