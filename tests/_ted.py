@@ -119,13 +119,13 @@ def iwslt17(folder):
     return folder
 
 
-def wmt14(folder, news="v12"):
-    """A folder like the unpacked archives of WMT'14."""
+def wmt14(folder, news="v12", tests=6):
+    """A folder like the unpacked archives of WMT'14, with one odd pair and so many others as test set."""
     for seed, name in enumerate(("training/europarl-v7", "commoncrawl", f"training/news-commentary-{news}")):
         pairs = [*sentences(150, seed), *(ODD if seed == 1 else [])]
         for side, language in enumerate(("de", "en")):
             write(folder / f"{name}.de-en.{language}", "".join(f"{pair[side]}\n" for pair in pairs))
-    test = [*sentences(6, 99), ("„Ja“ – so ’was", "“Yes” – well-known ’tis")]
+    test = [*sentences(tests, 99), ("„Ja“ – so ’was", "“Yes” – well-known ’tis")]
     for side, language in enumerate(("de", "en")):
         for kind in ("src", "ref"):
             lines = "".join(f'<seg id="{number}">{two[side]}</seg>\n' for number, two in enumerate(test, 1))
