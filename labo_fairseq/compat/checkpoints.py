@@ -27,10 +27,16 @@ def allow_checkpoint_globals(module):
     """
     import torch
 
-    allowed = torch.serialization.get_safe_globals()
-    missing = [entry for entry in checkpoint_globals() if entry not in allowed]
+    missing = _globals_not_allowed_yet()
     torch.serialization.add_safe_globals(missing)
     return bool(missing)
+
+
+def _globals_not_allowed_yet():
+    import torch
+
+    allowed = torch.serialization.get_safe_globals()
+    return [entry for entry in checkpoint_globals() if entry not in allowed]
 
 
 def checkpoint_globals():
@@ -118,7 +124,8 @@ def load_safely(path):
     import torch
 
     try:
-        with torch.serialization.safe_globals(checkpoint_globals()):
+        # on leaving, torch disallows all that are named here, also what was allowed before for good
+        with torch.serialization.safe_globals(_globals_not_allowed_yet()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: give the path of a checkpoint") from None

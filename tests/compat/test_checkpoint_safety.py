@@ -98,6 +98,12 @@ def test_other_errors_stay_what_they_are(checkpoint_utils, tmp_path):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "none.pt"))
 
 
+def test_loading_by_ourselves_leaves_fairseq_its_allowed_types(checkpoint_utils, trained):
+    path = trained / "checkpoint_last.pt"
+    ours = checkpoints.load_safely(path)["model"]
+    assert ours.keys() == checkpoint_utils.load_checkpoint_to_cpu(str(path))["model"].keys()
+
+
 @pytest.mark.parametrize("removed", range(6))
 def test_every_allowed_type_is_needed(trained, trained_by_two, removed):
     """Without any one of them, one of two checkpoints with BLEU counts (of one process, of two) is refused."""
