@@ -1,7 +1,9 @@
 """F17: a user's mistake ends a fairseq command with one line and exit code 2, not with a traceback."""
 
 import functools
+import multiprocessing
 import os
+import signal
 import sys
 import threading
 
@@ -87,5 +89,13 @@ def _leave(code):
     if any(type(thread).__name__ == "BackgroundConsumer" for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
+        _end_data_workers()
         os._exit(code)
     sys.exit(code)
+
+
+def _end_data_workers():
+    """Otherwise one that hands over a batch just then prints a traceback, ConnectionResetError, after the line."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error about a killed worker
+    for worker in multiprocessing.active_children():
+        worker.kill()

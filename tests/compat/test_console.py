@@ -99,6 +99,7 @@ def test_one_line_on_standard_error(capsys):
 
 def test_at_once_where_a_thread_of_fairseq_still_fetches_batches(monkeypatch, capsys):
     left = []
+    monkeypatch.setattr(console, "_end_data_workers", lambda: left.append("workers"))
     monkeypatch.setattr(console.os, "_exit", lambda code: left.append(code))
     full = queue.Queue(1)
     fetching = BackgroundConsumer(full, [1, 2, 3], max_len=3, cuda_device=None)
@@ -106,7 +107,7 @@ def test_at_once_where_a_thread_of_fairseq_still_fetches_batches(monkeypatch, ca
     fetching.start()
     with pytest.raises(SystemExit):  # only because the stand-in of _exit returns
         console._reporting(wrong, lambda: "fairseq-train")()
-    assert left == [2]
+    assert left == ["workers", 2]
     assert capsys.readouterr().err == f"fairseq-train: {MISTAKE}\n"
     while fetching.is_alive():
         full.get()
