@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from _vision import needs_torchvision
 
 SMALL = ["--rows", 64, "--width", 16, "--vocabulary", 300, "--repetitions", 2, "--threads", 1]
 
@@ -43,6 +45,41 @@ def test_steps():
     assert done.returncode == 0, done.stderr
     names = [row["candidate"] for row in json.loads(done.stdout)["rows"]]
     assert "labo adaptive, fused" in names and "labo adaptive, dense" in names
+
+
+@needs_torchvision
+def test_image_updates():
+    flags = ["--batch-size", 64, "--repetitions", 2, "--threads", 1, "--arch", "fully_connected"]
+    done = benchmark("images", *flags, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["candidate"]: row for row in json.loads(done.stdout)["rows"]}
+    # every method that LABO's Table 3 compares, and what is asked beside them
+    assert len(rows) == 11 and rows["cross entropy"]["ratio"] == 1
+    assert all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows.values())
+
+
+@needs_torchvision
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--arch", "resnet99"], "--arch: resnet99: "),
+        (["--image-dataset", "numbers"], "--image-dataset: numbers: "),
+        (["--only", "nothing"], "--only nothing: no such candidate"),
+    ],
+)
+def test_bad_image_settings(arguments, message):
+    done = benchmark("images", *arguments)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_interval_of_a_median_holds_it_19_times_of_20():
+    from labo_fairseq.benchmark.images import median_interval
+
+    rng = np.random.default_rng(1)
+    samples = rng.exponential(size=(2000, 30))
+    held = [low <= np.log(2) <= high for low, high in map(median_interval, samples)]
+    # binomial: 30 fair coins lie in the ranks with 95.7 %
+    assert 0.94 < np.mean(held) < 0.975
 
 
 @pytest.mark.parametrize(

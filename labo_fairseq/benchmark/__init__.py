@@ -1,6 +1,7 @@
 """Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing; time of
-decoding (`decode`) with calibrators and with CTranslate2, against fairseq's beam search; memory of the losses by
-vocabulary and width (`memory`), computed, so that it needs neither time nor a GPU.
+decoding (`decode`) with calibrators and with CTranslate2, against fairseq's beam search; time of updates of an image
+classifier (`images`), data included, against cross entropy; memory of the losses by vocabulary and width (`memory`),
+computed, so that it needs neither time nor a GPU.
 
 All candidates run in turn in one process, repetition by repetition, so that a machine whose speed drifts treats them
 alike; the figure to quote is the ratio of the medians. Memory is measured apart, a process for each candidate.
@@ -9,6 +10,7 @@ example:
   labo benchmark loss --rows 3500 --width 256 --vocabulary 8000
   labo benchmark step --layers 3 --width 256 --vocabulary 8000 --json
   labo benchmark memory --rows 4096 --sizes 32000x512 32000x1024 --device cuda --dtype bfloat16
+  labo benchmark images --image-dataset digits --arch resnet20 --batch-size 128 --repetitions 30
   labo benchmark decode --data data-bin --path CKPT --calibration calibration.json --engine DIR --threads 2
 """
 
@@ -20,7 +22,7 @@ SIZES = ["8000x256", "10000x512", "32000x512", "32000x1024", "50000x1024"]
 
 def add_arguments(parser):
     """Flags of `labo benchmark`."""
-    parser.add_argument("what", choices=["loss", "step", "decode", "memory"], help="what to measure")
+    parser.add_argument("what", choices=["loss", "step", "decode", "images", "memory"], help="what to measure")
     parser.add_argument("--rows", type=int, default=3500, help="target tokens N of a batch")
     parser.add_argument("--width", type=int, default=256, help="width D of the hidden states")
     parser.add_argument("--vocabulary", type=int, default=8000, help="types V")
@@ -39,14 +41,17 @@ def add_arguments(parser):
     memory.add_argument("--sizes", nargs="+", default=SIZES, metavar="VxD", help="types times width")
     memory.add_argument("--measure", action="store_true", help="also measure, in a process for each candidate")
     decode = parser.add_argument_group("decode")
-    decode.add_argument("--data", metavar="DATA", help="folder of fairseq binaries")
+    decode.add_argument("--data", metavar="DATA", help="folder of fairseq binaries; images: of the data set")
     decode.add_argument("--path", metavar="CKPT", help="checkpoint")
     decode.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="calibration files of CKPT")
     decode.add_argument("--engine", metavar="DIR", help="CKPT as `labo export` wrote it")
     decode.add_argument("--subset", default="test", help="subset to translate")
     decode.add_argument("--sentences", type=int, default=1000, metavar="N", help="its first N sentences")
     decode.add_argument("--beam", type=int, default=5, metavar="N", help="beam size")
-    decode.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences in a batch")
+    decode.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences in a batch; images too")
+    images = parser.add_argument_group("images")
+    images.add_argument("--image-dataset", default="digits", metavar="NAME", help="as for fairseq-train")
+    images.add_argument("--arch", default="resnet20", help="architecture")
     parser.add_argument("--json", action="store_true", help="JSON in place of a table")
 
 
@@ -54,6 +59,8 @@ def run(args):
     """Measure, and print one row per candidate."""
     if args.what == "decode":
         from . import decode as measure
+    elif args.what == "images":
+        from . import images as measure
     elif args.what == "memory":
         from . import memory as measure
     else:

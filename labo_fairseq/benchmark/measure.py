@@ -25,7 +25,7 @@ def run(args):
             raise UserError(f"--{name}: {getattr(args, name)}: must be at least 1")
     prepare(args)
     problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
-    table = _chosen(_table(args, problem), args.only)
+    table = chosen(_table(args, problem), args.only, losses.BASELINE)
     baseline = losses.BASELINE
     times = interleaved(table, args.repetitions, args.device, problem.clear)
     rows = []
@@ -59,12 +59,12 @@ def _table(args, problem):
     return table | (_bf16_candidates(table) if args.matmul_bf16 else {})
 
 
-def _chosen(table, only):
-    """The baseline, and the candidates whose name contains one of the words."""
+def chosen(table, only, baseline):
+    """The baseline, and the candidates whose name contains one of the words. Raises UserError where there is none."""
     if not only:
         return table
-    chosen = {name: f for name, f in table.items() if name == losses.BASELINE or any(word in name for word in only)}
-    if len(chosen) == 1 and not any(word in losses.BASELINE for word in only):
+    chosen = {name: f for name, f in table.items() if name == baseline or any(word in name for word in only)}
+    if len(chosen) == 1 and not any(word in baseline for word in only):
         raise UserError(f"--only {' '.join(only)}: no such candidate: the names are {', '.join(table)}")
     return chosen
 
