@@ -115,6 +115,7 @@ class TorchvisionClassificationTask(FairseqTask):
             str(cfg.image_dataset), cfg.data, cfg.download, cfg.valid_share, cfg.split_seed, str(cfg.image_mode)
         )
         self.state.add_factory("images", self._describe)
+        self.feature_size = None  # D of the model that was built last: a criterion that adds a layer is built after it
         self.draws_pairs = False  # a criterion that compares two images of a class sets it before data are loaded
 
     @property
@@ -169,7 +170,9 @@ class TorchvisionClassificationTask(FairseqTask):
         """The model; weights of a checkpoint need no pretrained ones first."""
         if from_checkpoint and cfg.get("pretrained"):
             cfg = OmegaConf.merge(cfg, {"pretrained": False})
-        return super().build_model(cfg, from_checkpoint)
+        model = super().build_model(cfg, from_checkpoint)
+        self.feature_size = model.classifier.in_features
+        return model
 
     def build_criterion(self, cfg):
         if cfg.get("ignore_prefix_size"):
