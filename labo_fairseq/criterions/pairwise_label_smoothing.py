@@ -1,4 +1,4 @@
-"""Pairwise label smoothing, PLS (Guo 2020), for images. No code was released: what the paper leaves open is our reading."""
+"""Pairwise label smoothing, PLS (Guo 2020), for images. No code was released: what the paper leaves open we chose."""
 
 from dataclasses import dataclass, field
 

@@ -195,7 +195,11 @@ class TorchvisionClassificationTask(FairseqTask):
         with logits_of(model) as seen:
             loss, sample_size, log = super().valid_step(sample, model, criterion)
         log = {**log, **AccuracyLog.of(seen[0], sample["target"])}
-        return loss, sample_size, {**log, **(ScaledLog.of(seen[0], sample["target"]) if self.cfg.report_scaled_ece else {})}
+        return (
+            loss,
+            sample_size,
+            {**log, **(ScaledLog.of(seen[0], sample["target"]) if self.cfg.report_scaled_ece else {})},
+        )
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
