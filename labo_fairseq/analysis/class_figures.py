@@ -55,7 +55,7 @@ def bin_errors(rows, name, signature):
         ]
         right.plot(*zip(*filled, strict=True), color=COLOURS[2], marker=MARKERS[0], markersize=4)
         right.set_ylim(0, 1)
-        right.set_ylabel("|accuracy − confidence| (line)")
+        right.set_ylabel("calibration error (line)")
         axes.set_title(f"{plain(name)}, {when} scaling", **title())
     panels[-1].set_xlim(0, 1)
     panels[-1].set_xlabel("confidence")
