@@ -75,7 +75,7 @@ def training(logs):
     found = sorted(one["error"] for epochs in logs.values() for one in epochs if "error" in one)
     if found:  # the first epochs would press all others together
         errors.set_ylim(0, 1.5 * found[int(0.9 * (len(found) - 1))] + 0.1)
-    figures.legend_below(figure, losses, len(logs))
+    figures.legend_below(figure, losses, min(2, len(logs)))  # names of runs are long
     return figure
 
 
@@ -89,7 +89,7 @@ def ece_by_epoch(logs):
         axes.set_ylabel("ECE")
         axes.set_ylim(bottom=0)
     panels[-1].set_xlabel("epoch")
-    figures.legend_below(figure, panels[0], len(logs))
+    figures.legend_below(figure, panels[0], min(2, len(logs)))  # names of runs are long
     return figure
 
 
