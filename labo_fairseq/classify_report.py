@@ -8,7 +8,8 @@ commands differ in nothing but the seed and the places of files are training see
 checkpoint; a name that is given again adds a seed. The first system is what the others are compared with.
 
 Each checkpoint is run over --subset and --fit-subset once; its logits are kept beside it (checkpoint_best.test.npz) and
-read from there the next time, also where the checkpoint itself is gone. The temperature is fitted to --fit-subset.
+read from there the next time, also where the checkpoint itself is gone. The temperature is fitted to --fit-subset;
+`--fit-subset train --fit-share 0.1` takes a tenth of the training images instead, as Guo (2020) does.
 
 Prints the table, and writes OUT/report.html with all figures and tables, also as PNG and TSV. Figures need matplotlib
 (pip install 'labo_fairseq[plot]'), the first measuring of a checkpoint torchvision ('labo_fairseq[vision]').
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .analysis import classification, predictions, report
+from .analysis import class_training, classification, predictions, report
 from .analysis.page import page
 from .errors import UserError
 from .files import sha256, write_aside
@@ -33,6 +34,10 @@ def add_arguments(parser):
     parser.add_argument("--data", metavar="DIR", help="folder of the images; without it the one of the training")
     parser.add_argument("--subset", default="test", help="images to measure")
     parser.add_argument("--fit-subset", default="valid", help="images that the temperature is fitted to")
+    parser.add_argument(
+        "--fit-share", type=float, default=1.0, metavar="S",
+        help="share of these images, in (0, 1]; with `--fit-subset train` images that the model has learned",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", default="report", help="folder for the page, figures and tables")
     parser.add_argument("--no-page", action="store_true", help="only print the table")
     parser.add_argument("--title", default="Image classifiers compared", help="of the page")
@@ -42,11 +47,14 @@ def add_arguments(parser):
 
 def run(args):
     """Measure, print, and write the page; returns 0. Raises UserError on bad input."""
-    groups = _checkpoints(args)
+    if not 0 < args.fit_share <= 1:
+        raise UserError(f"--fit-share: {args.fit_share} is out of range: give a number in (0, 1]")
+    folders = report.named_folders(args.runs)
+    groups = _checkpoints(folders, args)
     everything = [checkpoint for found in groups.values() for checkpoint in found]
     for checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
         _ensure_predictions(checkpoint, args)
-    subsets = (args.subset, args.fit_subset)
+    subsets = (args.subset, args.fit_subset, args.fit_share)
     systems = {name: [classification.seed_of(c, *subsets) for c in found] for name, found in groups.items()}
     classification.check_same_images(systems)
     for note in dict.fromkeys(note for seeds in systems.values() for seed in seeds for note in seed.warnings):
@@ -56,18 +64,20 @@ def run(args):
     else:
         print(classification.table(systems).as_tsv())
     if not args.no_page:
-        _write_page(systems, args)
+        _write_page(systems, report.seeds_together(folders, folders), args)
     return 0
 
 
-def _write_page(systems, args):
+def _write_page(systems, folders, args):
     out = Path(args.out)
     first = next(iter(systems.values()))[0].test
-    text = f"{len(first)} images of {len(first.classes)} classes ({args.subset} of {Path(first.data).name or '.'})."
+    text = f"{len(first)} images of {len(first.classes)} classes ({args.subset} of {Path(first.data).name or '.'}). "
+    text += f"Temperatures are fitted to {100 * args.fit_share:g}% of the {args.fit_subset} images."
     try:
         out.mkdir(parents=True, exist_ok=True)
         builders = tqdm(classification.SECTIONS, desc="report", unit="section", leave=False, disable=None)
         sections = [build(systems, out) for build in builders]
+        sections += filter(None, [class_training.training(folders, systems, out)])
         with write_aside(out / "report.html") as stream:
             stream.write(page(args.title, text, sections))
     except OSError as error:
@@ -75,11 +85,10 @@ def _write_page(systems, args):
     print(out / "report.html", file=sys.stderr)
 
 
-def _checkpoints(args):
+def _checkpoints(folders, args):
     """{name of a system: [checkpoint, …]}."""
     if not args.runs and not args.system:
         raise UserError("RUN: none given: name run folders, or checkpoints with --system NAME=CKPT")
-    folders = report.named_folders(args.runs)
     names = {name: predictions.checkpoint_of(folder) for name, folder in folders.items()}
     groups = report.seeds_together(names, folders)
     for argument in args.system:

@@ -42,8 +42,11 @@ class Seed:
         return {**found, **extra, "temperature": self.temperature}
 
 
-def seed_of(checkpoint, subset, fit_subset):
-    """The Seed of the files beside a checkpoint. Raises UserError for a missing or damaged one."""
+def seed_of(checkpoint, subset, fit_subset, fit_share=1.0):
+    """The Seed of the files beside a checkpoint. Raises UserError for a missing or damaged one.
+
+    fit_share: share of the fit_subset's images, drawn at random, that the temperature is fitted to
+    """
     test = predictions.read(predictions.path_beside(checkpoint, subset))
     path = predictions.path_beside(checkpoint, fit_subset)
     if not path.exists():
@@ -51,7 +54,7 @@ def seed_of(checkpoint, subset, fit_subset):
     fitted = predictions.read(path)
     same = np.array_equal(fitted.labels, test.labels) and np.array_equal(fitted.logits, test.logits)
     note = f"{test.data}: {fit_subset} and {subset} are the same images: the ECE after calibration is not held out"
-    return Seed(test, predictions.fit_temperature(fitted), (note,) if same else ())
+    return Seed(test, predictions.fit_temperature(predictions.share_of(fitted, fit_share)), (note,) if same else ())
 
 
 def check_same_images(systems):
@@ -136,10 +139,22 @@ def calibration(systems, out):
         sign = ";  ".join(predictions.signature(t, len(seed.test)) for _, t in whens)
         figure = class_figures.reliability(rows, name, sign)
         figures.append(drawn(figure, out, f"classes_reliability_{i}", f"reliability of {name}"))
+        figures.append(drawn(class_figures.bin_errors(rows, name, sign), out, f"bin_errors_{i}", f"bins of {name}"))
+        saved(_table_of_bins(rows, name), out, f"bin_errors_{i}")
         cells = [["" if isinstance(v, float) and np.isnan(v) else f"{v}" for v in row.values()] for row in rows]
         saved(TextTable(f"reliability of {name}: {sign}", [list(rows[0]), *cells]), out, f"classes_reliability_{i}")
     text = "How often images of a given confidence are right; below, how many there are. Vertical bars: 95%."
     return Section("Reliability of classes", text, figures)
+
+
+def _table_of_bins(rows, name):
+    """TextTable of the images in each bin and the distance of accuracy and confidence there."""
+    lines = [["when", "low", "high", "images", "|accuracy − confidence|"]]
+    for row in rows:
+        gap = abs(row["accuracy"] - row["confidence"]) if row["count"] else None
+        bounds = (f"{row[key]:.4f}" for key in ("bin_low", "bin_high"))
+        lines.append([row["when"], *bounds, f"{row['count']:.0f}", shown(gap, ".4f")])
+    return TextTable(f"calibration error by bin: {name}", lines)
 
 
 def confidence(systems, out):

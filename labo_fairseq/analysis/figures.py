@@ -71,7 +71,7 @@ def split_scores(parts, names, heading):
     axes.set_xticks(range(len(parts)), [part.name for part in parts])
     axes.set_ylabel(plain(heading))
     axes.set_title("Scores by training frequency of the source", **title())
-    _legend_below(figure, axes, len(names))
+    legend_below(figure, axes, len(names))
     return figure
 
 
@@ -175,7 +175,8 @@ def title():
     return {"loc": "left", "fontsize": 10.5}
 
 
-def _legend_below(figure, axes, entries):
+def legend_below(figure, axes, entries):
+    """A legend of the lines of `axes` under the whole figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, entries), frameon=False)
 

@@ -11,7 +11,7 @@ The file, an .npz without objects, holds one set of images under one checkpoint:
 """
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +94,15 @@ def negative_log_likelihood(predictions, temperature=1.0):
     """Mean over the images, in nats."""
     log_p = log_probabilities(predictions.logits, temperature)
     return float(-log_p[np.arange(len(predictions)), predictions.labels].mean())
+
+
+def share_of(predictions, share):
+    """A share in (0, 1] of the images, at least one, drawn at random but always the same."""
+    if share == 1:
+        return predictions
+    count = max(1, round(share * len(predictions)))
+    picked = np.sort(np.random.default_rng(1).permutation(len(predictions))[:count])
+    return replace(predictions, logits=predictions.logits[picked], labels=predictions.labels[picked])
 
 
 def fit_temperature(predictions):

@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..files import write_aside
 from . import (
     bleu,
+    class_training,
     classification,
     compare,
     confidence,
@@ -104,6 +105,9 @@ def _write(folders, translated, args):
             sections.append(section)
     classifiers = _classifiers(folders)
     sections += [build(classifiers, args.out) for build in classification.SECTIONS if classifiers]
+    if classifiers:
+        groups = seeds_together(folders, folders)
+        sections += filter(None, [class_training.training(groups, classifiers, args.out)])
     text = "" if classifiers else "Not translated yet: the runs show their training only."
     if translated:
         corpus = translated.corpus

@@ -84,6 +84,28 @@ def read_train_log(path):
     return TrainLog(train, valid, updates, *_timed(history, train), config.get("criterion", {}), max_update)
 
 
+def read_epochs(path):
+    """Of an image classifier [{"epoch", "loss", "error", "ece", "ece_scaled", "temperature", "targets"}], by epoch.
+
+    loss: of training, bits; error: of validation, percent; ece, ece_scaled and temperature of validation; targets:
+    {name: mean} of the criterion's logged targets. What was not logged is not there. Raises UserError where the file
+    cannot be read.
+    """
+    epochs = {}
+    for _, kind, values in _history(split_lines(read_text(path))):
+        if kind == "train_inner":
+            continue
+        found = {key: value for key, value in values.items() if value is not None}
+        one = epochs.setdefault(found["epoch"], {"epoch": found["epoch"]})
+        if kind == "train":
+            one |= {"loss": found["loss"]} if "loss" in found else {}
+            one["targets"] = {key: value for key, value in found.items() if key.startswith("target_")}
+        else:
+            one |= {key: found[key] for key in ("ece", "ece_scaled", "temperature") if key in found}
+            one |= {"error": 100 - found["accuracy"]} if "accuracy" in found else {}
+    return [epochs[number] for number in sorted(epochs)]
+
+
 def parse_line(line):
     """(kind, values) of a JSON line, with or without a time stamp before it; None for any other line.
 

@@ -14,6 +14,7 @@ from .distillation import (
 )
 from .fused import ProjectionLoss, projection_loss
 from .generalized_entropy import GeneralizedEntropy
+from .mixed_labels import MixedLabels, distribution_loss, learned_distribution
 from .penalties import AntiFocal, ConfidencePenalty, Focal, WithZLoss, ZLossAround
 from .rdrop import RDrop
 from .smoothing import UNIFORM, CrossEntropy, LabelSmoothing, Labo
@@ -32,6 +33,7 @@ __all__ = [
     "LabelSmoothing",
     "Labo",
     "LogitMatching",
+    "MixedLabels",
     "ProjectionLoss",
     "RDrop",
     "SoftTargets",
@@ -39,7 +41,9 @@ __all__ = [
     "VirtualTeacher",
     "WithZLoss",
     "ZLossAround",
+    "distribution_loss",
     "given_logits",
+    "learned_distribution",
     "mean_teacher",
     "projected_logits",
     "projection_loss",

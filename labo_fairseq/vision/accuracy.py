@@ -10,7 +10,10 @@ from ..criterions._projection import unwrap
 from ..functional.calibration import BINS, BinSums
 
 _COUNT, _CORRECT, _TOP5 = "_images", "_images_correct", "_images_top5"
+TEMPERATURES = [round(0.1 * 2 ** (i / 4), 4) for i in range(25)]  # 0.1 to 6.4, in steps of a fifth
 _BIN_KEYS = [f"_images_{name}_{b}" for name in ("count", "confidence", "correct") for b in range(BINS)]
+
+_SCALED_KEYS = [f"_scaled_{t}_{part}" for t in range(len(TEMPERATURES)) for part in ("nll", *range(BINS))]
 
 
 @contextlib.contextmanager
@@ -22,6 +25,31 @@ def logits_of(model):
         yield seen
     finally:
         handle.remove()
+
+
+class ScaledLog:
+    """Sums for the ECE after temperature scaling; they add over batches and workers, which logits would not."""
+
+    @staticmethod
+    def of(logits, target):
+        """Logging output of a batch: for each of TEMPERATURES the NLL, and each bin's confidence less its accuracy."""
+        hits, sums = logits.argmax(-1) == target, []
+        for temperature in TEMPERATURES:
+            log_p = torch.log_softmax(logits.double() / temperature, -1)
+            bins = BinSums.of(log_p.exp().amax(-1), hits)
+            nll = -log_p.gather(1, target.unsqueeze(1)).sum()
+            sums.append(torch.cat([nll.view(1), bins.confidence - bins.correct]))
+        return dict(zip(_SCALED_KEYS, torch.cat(sums), strict=True))
+
+    @staticmethod
+    def reduce(logging_outputs):
+        """Log temperature, that of the lowest NLL, and ece_scaled at it; nothing where no output has the sums."""
+        if not any(_SCALED_KEYS[0] in log for log in logging_outputs):
+            return
+        sums = np.array([sum(float(log.get(key, 0)) for log in logging_outputs) for key in _SCALED_KEYS])
+        metrics.log_scalar("_images_scaled", sums)
+        metrics.log_derived("temperature", lambda meters: TEMPERATURES[_scaled(meters)[:, 0].argmin()])
+        metrics.log_derived("ece_scaled", _ece_scaled)
 
 
 class AccuracyLog:
@@ -59,6 +87,15 @@ class AccuracyLog:
 def _percent(meters, key):
     count = meters[_COUNT].sum
     return round(100 * meters[key].sum / count, 3) if count else float("nan")
+
+
+def _scaled(meters):
+    return meters["_images_scaled"].sum.reshape(len(TEMPERATURES), 1 + BINS)
+
+
+def _ece_scaled(meters):
+    sums = _scaled(meters)
+    return round(float(np.abs(sums[sums[:, 0].argmin(), 1:]).sum() / meters[_COUNT].sum), 4)
 
 
 def _ece(meters):

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..compat.torchvision_ops import import_torchvision
 from ..criterions._base import within
 from ..errors import UserError
-from .accuracy import AccuracyLog, logits_of
+from .accuracy import AccuracyLog, ScaledLog, logits_of
 from .dataset import ImageDataset
 from .images import CorruptImage
 from .sources import SOURCES, Splits
@@ -89,6 +89,13 @@ class TorchvisionClassificationConfig(FairseqDataclass):
     skip_corrupt_images: bool = field(
         default=False, metadata={"help": "leave unreadable image files out, with a warning, instead of ending"}
     )
+    report_scaled_ece: bool = field(
+        default=False,
+        metadata={
+            "help": "validation: log `ece_scaled`, the ece at the temperature that fits the same images best, and "
+            "`temperature`, from 0.1 to 6.4 in steps of a fifth"
+        },
+    )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
 
@@ -115,6 +122,7 @@ class TorchvisionClassificationTask(FairseqTask):
             str(cfg.image_dataset), cfg.data, cfg.download, cfg.valid_share, cfg.split_seed, str(cfg.image_mode)
         )
         self.state.add_factory("images", self._describe)
+        self.feature_size = None  # D of the model that was built last: a criterion that adds a layer is built after it
         self.draws_pairs = False  # a criterion that compares two images of a class sets it before data are loaded
 
     @property
@@ -169,7 +177,9 @@ class TorchvisionClassificationTask(FairseqTask):
         """The model; weights of a checkpoint need no pretrained ones first."""
         if from_checkpoint and cfg.get("pretrained"):
             cfg = OmegaConf.merge(cfg, {"pretrained": False})
-        return super().build_model(cfg, from_checkpoint)
+        model = super().build_model(cfg, from_checkpoint)
+        self.feature_size = model.classifier.in_features
+        return model
 
     def build_criterion(self, cfg):
         if cfg.get("ignore_prefix_size"):
@@ -184,11 +194,17 @@ class TorchvisionClassificationTask(FairseqTask):
             return 0.0, 0, {}
         with logits_of(model) as seen:
             loss, sample_size, log = super().valid_step(sample, model, criterion)
-        return loss, sample_size, {**log, **AccuracyLog.of(seen[0], sample["target"])}
+        log = {**log, **AccuracyLog.of(seen[0], sample["target"])}
+        return (
+            loss,
+            sample_size,
+            {**log, **(ScaledLog.of(seen[0], sample["target"]) if self.cfg.report_scaled_ece else {})},
+        )
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
         AccuracyLog.reduce(logging_outputs)
+        ScaledLog.reduce(logging_outputs)
 
     def check_teacher(self, path, theirs):
         """Raise UserError unless a checkpoint saw images as this task shows them; theirs: its state.images, or None."""

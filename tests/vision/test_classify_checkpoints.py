@@ -58,9 +58,9 @@ def test_predictions_are_the_models_on_plain_images(run, measured):
 
 def test_pictures_and_tables_are_there(measured):
     out, _ = measured
-    names = ("classes_reliability_1", "softmax_histogram", "risk_coverage", "confusion_1")
+    names = ("classes_reliability_1", "bin_errors_1", "softmax_histogram", "risk_coverage", "confusion_1")
     assert all((out / f"{name}.{kind}").stat().st_size for name in names for kind in ("png", "tsv"))
-    assert (out / "report.html").read_text(encoding="utf-8").count("<img") == 4
+    assert (out / "report.html").read_text(encoding="utf-8").count("<img") == 5
 
 
 def test_only_a_changed_checkpoint_is_run_again(run, measured, monkeypatch, capsys):

@@ -1,0 +1,30 @@
+"""Mixup (Zhang et al. 2018), for images."""
+
+from dataclasses import dataclass, field
+
+import torch
+from fairseq.criterions import register_criterion
+
+from ._base import LabelRegularizedConfig, above
+from ._pairs import PairedCriterion
+
+
+@dataclass
+class MixupConfig(LabelRegularizedConfig):
+    mixup_alpha: float = field(
+        default=1.0,
+        metadata={"help": "a of Beta(a, a), from which λ of a batch is drawn, above 0; 1: uniform in [0, 1]"},
+    )
+
+
+@register_criterion("mixup", dataclass=MixupConfig)
+class MixupCriterion(PairedCriterion):
+    """λ·NLL(y_i) + (1−λ)·NLL(y_j) of λ·x_i + (1−λ)·x_j; one λ for a batch, as in the released code."""
+
+    def check(self, cfg):
+        above("--mixup-alpha", cfg.mixup_alpha, 0)
+
+    def share(self, model):
+        """A draw from Beta(a, a)."""
+        a = torch.tensor(self.cfg.mixup_alpha)
+        return float(torch.distributions.Beta(a, a).sample())
