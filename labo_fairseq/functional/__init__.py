@@ -14,6 +14,13 @@ from .distillation import (
 )
 from .fused import ProjectionLoss, projection_loss
 from .generalized_entropy import GeneralizedEntropy
+from .noisy_targets import (
+    ForwardCorrection,
+    LogitSmoothing,
+    MatrixLogitSmoothing,
+    MatrixSmoothing,
+    TransitionCorrection,
+)
 from .penalties import AntiFocal, ConfidencePenalty, Focal, WithZLoss, ZLossAround
 from .rdrop import RDrop
 from .smoothing import UNIFORM, CrossEntropy, LabelSmoothing, Labo
@@ -28,14 +35,19 @@ __all__ = [
     "CrossEntropy",
     "Distillation",
     "Focal",
+    "ForwardCorrection",
     "GeneralizedEntropy",
     "LabelSmoothing",
     "Labo",
     "LogitMatching",
+    "LogitSmoothing",
+    "MatrixLogitSmoothing",
+    "MatrixSmoothing",
     "ProjectionLoss",
     "RDrop",
     "SoftTargets",
     "TokenLoss",
+    "TransitionCorrection",
     "VirtualTeacher",
     "WithZLoss",
     "ZLossAround",
