@@ -162,4 +162,6 @@ def _draw(out, kinds, classes):
     several = {f"{noise_figures.NAMES[k]}, M = {m}": best(k, m, wide) for k in kinds for m in _CLASSES}
     if "alpha" in kinds:  # the same for every M
         several = {"α, any M": wide} | {name: v for name, v in several.items() if not name.startswith("α, M")}
-    figures.save(noise_figures.optima(wide, several, "Best smoothing by number of classes"), out / "optimum_classes.png")
+    figures.save(
+        noise_figures.optima(wide, several, "Best smoothing by number of classes"), out / "optimum_classes.png"
+    )

@@ -308,7 +308,7 @@ CASES = [
         "forward_correction",
         {"noise_rate": 0.3},
     ),
-    Case("forward_correction_mostly_wrong", lambda v: ForwardCorrection(0.9), forward_correction(uniform_transition(0.9))),
+    Case("forward_correction_wrong", lambda v: ForwardCorrection(0.9), forward_correction(uniform_transition(0.9))),
     Case(
         "logit_smoothing",
         lambda v: LogitSmoothing(0.4),

@@ -2,7 +2,7 @@
 
 Mean field (ours): the wrong labels are taken to be uniform, and the model's logits z to know the clean class up to a
 temperature. Then P(label i) = (a − b)·softmax(z/τ)_i + b with b = (1−a)/(M−1), and the clean rate a and τ are those of
-the highest likelihood of the labels seen. Where the model is sure, the share of labels that agree is a; where it is not,
+the highest likelihood of the labels seen. Where the model is sure, the share of labels that agree is a; where not,
 τ says so, and its mistakes are not counted as noise. A mistake that the model is sure of is.
 """
 

@@ -68,7 +68,7 @@ def read(path):
     try:
         with np.load(path, allow_pickle=False) as data:
             found = {field: data[field] for field in _FIELDS}
-            clean = data["clean_labels"] if "clean_labels" in data else None
+            clean = data.get("clean_labels")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: give the checkpoint, from which it is made") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -97,8 +97,8 @@ def optimal_matrix(kind, transition):
     """S* of alpha or beta type, (M, M): the distribution of the test's label given the training's.
 
     alpha: S*_ij = T_ji / Σ_k T_jk, the posterior of the clean label. The paper's S* = T is that only where T is
-    symmetric. beta: S*_ij = (T Tᵀ)_ij / Σ_k T_jk; the paper's eq. 13 has a factor ½ too much and no denominator. A label
-    that never occurs has a uniform column.
+    symmetric. beta: S*_ij = (T Tᵀ)_ij / Σ_k T_jk; eq. 13 has a factor ½ too much and no denominator. A label that
+    never occurs has a uniform column.
     """
     joint = _joint(kind, transition)
     seen = joint.sum(0)

@@ -56,7 +56,7 @@ def test_mistakes_are_one_line(task, model, batch, tmp_path, name, flag, referen
     types = len(task.target_dictionary)
     with pytest.raises(UserError, match=f"4 rows of 4 numbers: must be {types} × {types}"):
         build(task, name, **{flag: write(tmp_path / "small.txt", some_matrix(4))})
-    with pytest.raises(UserError, match="column 3 sums to 0.5, 0.5 below 1"):
+    with pytest.raises(UserError, match=r"column 3 sums to 0\.5, 0\.5 below 1"):
         broken = torch.eye(types, dtype=torch.float64)
         broken[2, 2] = 0.5
         build(task, name, **{flag: write(tmp_path / "broken.txt", broken)})

@@ -148,7 +148,9 @@ def minimum_over_matrices(kind, transition):
 
 
 @pytest.mark.parametrize("kind", ["alpha", "beta"])
-@pytest.mark.parametrize("transition", [pair(4, 0.3), some_transition(3), symmetric(5, 0.2)], ids=["pair", "any", "sym"])
+@pytest.mark.parametrize(
+    "transition", [pair(4, 0.3), some_transition(3), symmetric(5, 0.2)], ids=["pair", "any", "sym"]
+)
 def test_best_matrices_against_numeric_minimisation(kind, transition):
     best = label_noise.optimal_matrix(kind, transition)
     torch.testing.assert_close(best, minimum_over_matrices(kind, transition), atol=1e-4, rtol=0)
