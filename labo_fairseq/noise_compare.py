@@ -35,8 +35,8 @@ class Comparison:
     best_accuracy: float | None  #: of the best epoch, on validation images
 
     def deviation(self, measured):
-        """(measured − predicted)/predicted in percent; None where the prediction is infinite."""
-        return 100 * (measured / self.predicted - 1) if np.isfinite(self.predicted) else None
+        """(measured − predicted)/predicted in percent; None where the prediction is 0 or infinite."""
+        return 100 * (measured / self.predicted - 1) if 0 < self.predicted < np.inf else None
 
 
 def run(args):
@@ -44,7 +44,7 @@ def run(args):
     found = [_comparison(folder, args) for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2)]
     found.sort(key=lambda one: (one.type, one.clean_rate, one.p))
     table = _comparison_table(found)
-    print(json.dumps([vars(one) for one in found], indent=1, ensure_ascii=False) if args.json else table.as_tsv())
+    print(json.dumps([_finite(vars(one)) for one in found], indent=1) if args.json else table.as_tsv())
     if args.out:
         out = Path(args.out)
         try:
@@ -137,6 +137,11 @@ def _best_accuracy(folder):
     return None
 
 
+def _finite(row):
+    """A row for JSON, which knows no infinity."""
+    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
+
+
 def _comparison_table(found):
     heading = ["run", "type", "clean rate", "p", "predicted", "fitted", "deviation %", "held out", "deviation %"]
     heading += ["averaging", "excess", "memorised %", "accuracy %", "best epoch %"]
@@ -173,6 +178,7 @@ def _landscapes(mine, rates, masses, name):
     losses = {heading: (field(key), "lowest") for heading, key in losses.items()}
     shares = {"accuracy": "accuracy", "accuracy of the best epoch": "best_accuracy"}
     shares = {heading: (100 * field(key), "highest") for heading, key in shares.items()}
+    shares = {heading: pair for heading, pair in shares.items() if np.isfinite(pair[0]).any()}
     best = {heading: _best(rates, masses, *pair) for heading, pair in {**losses, **shares}.items()}
     accuracy = shares["accuracy"][0]
     errors = {f"a = {rate:g}": _points(masses, 100 - accuracy[:, i]) for i, rate in enumerate(rates)}
@@ -180,9 +186,9 @@ def _landscapes(mine, rates, masses, name):
     return {
         "landscape": noise_figures.heatmaps(rates, masses, losses),
         "accuracy": noise_figures.heatmaps(rates, masses, shares),
-        "optima": noise_figures.lines({f"Best p, {name} type": best}, "clean rate a", "p"),
-        "errors": noise_figures.lines({"Error by p": errors}, "p on the label", "error (%)"),
-        "curves": noise_figures.lines({"Accuracy by clean rate": curves}, "clean rate a", "accuracy (%)"),
+        "optima": noise_figures.lines(f"Best p, {name} type", best, "clean rate a", "p"),
+        "errors": noise_figures.lines("Error by p", errors, "p on the label", "error (%)"),
+        "curves": noise_figures.lines("Accuracy by clean rate", curves, "clean rate a", "accuracy (%)"),
     }
 
 
@@ -196,10 +202,7 @@ def _slices(mine, kind):
     curves, points = {}, {}
     for rate in sorted({one.clean_rate for one in mine}):
         here = [one for one in mine if one.clean_rate == rate]
-        classes = len(
-            predictions.read(predictions.path_beside(predictions.checkpoint_of(here[0].run), "train")).classes
-        )
-        loss = label_noise.uniform_loss(kind, torch.from_numpy(masses), rate, classes)
+        loss = label_noise.uniform_loss(kind, torch.from_numpy(masses), rate, here[0].classes)
         curves[rate] = (masses, loss.numpy())
         points[rate] = {
             "training images": [(one.p, one.fitted) for one in here],
@@ -222,8 +225,10 @@ def _field(mine, rates, masses, key):
 
 
 def _best(rates, masses, values, which):
+    """[(clean rate, best mass)] where anything was measured."""
     ranked = np.where(np.isfinite(values), values if which == "lowest" else -values, np.inf)
-    return [(rate, masses[column.argmin()]) for rate, column in zip(rates, ranked.T, strict=True)]
+    columns = zip(rates, ranked.T, strict=True)
+    return [(rate, masses[column.argmin()]) for rate, column in columns if np.isfinite(column).any()]
 
 
 def _points(x, y):

@@ -72,17 +72,16 @@ def heatmaps(rates, masses, fields, marks=None):
     return figure
 
 
-def lines(panels, xlabel, ylabel):
-    """Figures 8, 10 and 11: lines with marks in panels. panels: {heading: {name: [(x, y)]}}."""
-    figure, drawn = new_figure(len(panels), 0.6 + 2.6 * len(panels))
-    for axes, (heading, found) in zip(drawn, panels.items(), strict=True):
-        for i, (name, points) in enumerate(found.items()):
-            look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
-            axes.plot(*zip(*points, strict=True), marker=MARKERS[i % len(MARKERS)], markersize=4, label=name, **look)
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
-        axes.set_title(heading, **title())
-        axes.legend(frameon=False, fontsize=8)
+def lines(heading, found, xlabel, ylabel):
+    """Figures 8, 10 and 11: lines with marks. found: {name: [(x, y)]}."""
+    figure, (axes,) = new_figure(1, 3.9)
+    for i, (name, points) in enumerate(found.items()):
+        look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
+        axes.plot(*zip(*points, strict=True), marker=MARKERS[i % len(MARKERS)], markersize=4, label=name, **look)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(heading, **title())
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
