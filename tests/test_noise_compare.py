@@ -1,4 +1,4 @@
-"""`labo noise compare`: figures over a grid, what runs it refuses. Trained runs: tests/vision/test_label_noise_task.py."""
+"""`labo noise compare`: figures over a grid, what runs it refuses. Trained: tests/vision/test_label_noise_task.py."""
 
 import json
 
