@@ -22,6 +22,8 @@ SUBCOMMANDS = {
     "compare": ("labo_fairseq.analysis.compare", "what two systems do differently: n-grams, sentences, lengths"),
     "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
     "classify-report": ("labo_fairseq.classify_report", "accuracy, calibration, confusion of image classifiers"),
+    "noise": ("labo_fairseq.noise", "estimate label noise; compare trained models with the theory of smoothing"),
+    "optimal-smoothing": ("labo_fairseq.optimal_smoothing", "the best label smoothing under label noise, by theory"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, of training steps, of decoding"),
     "average": ("labo_fairseq.average", "average the parameters of checkpoints, without running code in them"),
     "experiment": ("labo_fairseq.experiment.cli", "a table of methods × seeds × directions from one file, resumable"),

@@ -15,9 +15,11 @@ from labo_fairseq.functional import (
     ConfidencePenalty,
     CrossEntropy,
     Focal,
+    ForwardCorrection,
     GeneralizedEntropy,
     LabelSmoothing,
     Labo,
+    LogitSmoothing,
     SoftTargets,
     VirtualTeacher,
     WithZLoss,
@@ -157,6 +159,36 @@ def hand_made_teacher(alpha, temperature, softening, correct=0.99, tau=1.0, scal
     return reference
 
 
+def forward_correction(transition):
+    """Chen et al. 2020, section 4.1: the model's output f becomes T f, against a one-hot label."""
+
+    def reference(logits, target):
+        p = torch.softmax(logits, -1)
+        corrected = p @ transition(logits.size(-1)).to(p).T
+        return -corrected.gather(1, target.unsqueeze(1)).squeeze(1).log()
+
+    return reference
+
+
+def uniform_transition(rate):
+    """1−r on the diagonal, r/(M−1) elsewhere; so is uniform smoothing."""
+
+    def matrix(types):
+        wrong = torch.full((types, types), rate / (types - 1), dtype=torch.float64)
+        return wrong + (1 - rate - rate / (types - 1)) * torch.eye(types, dtype=torch.float64)
+
+    return matrix
+
+
+def logit_smoothing(smoothing):
+    """Eq. 19 of Chen et al. 2020, its right side: the softmax of S h."""
+
+    def reference(logits, target):
+        return cross_entropy(logits @ smoothing(logits.size(-1)).to(logits).T, target)
+
+    return reference
+
+
 def z_loss(base, weight):
     return lambda logits, target: base(logits, target) + weight * logits.logsumexp(-1) ** 2
 
@@ -268,6 +300,21 @@ CASES = [
             "student_temperature": 2.0,
             "distill_multiplier": 4.0,
         },
+    ),
+    Case(
+        "forward_correction",
+        lambda v: ForwardCorrection(0.3),
+        forward_correction(uniform_transition(0.3)),
+        "forward_correction",
+        {"noise_rate": 0.3},
+    ),
+    Case("forward_correction_wrong", lambda v: ForwardCorrection(0.9), forward_correction(uniform_transition(0.9))),
+    Case(
+        "logit_smoothing",
+        lambda v: LogitSmoothing(0.4),
+        logit_smoothing(lambda types: uniform_transition(0.4 * (types - 1) / types)(types)),
+        "logit_smoothing",
+        {"label_smoothing": 0.4},
     ),
     Case(
         "z_loss_around",

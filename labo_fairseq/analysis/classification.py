@@ -54,7 +54,13 @@ def seed_of(checkpoint, subset, fit_subset, fit_share=1.0):
     fitted = predictions.read(path)
     same = np.array_equal(fitted.labels, test.labels) and np.array_equal(fitted.logits, test.logits)
     note = f"{test.data}: {fit_subset} and {subset} are the same images: the ECE after calibration is not held out"
-    return Seed(test, predictions.fit_temperature(predictions.share_of(fitted, fit_share)), (note,) if same else ())
+    notes = [note] if same else []
+    for name, found in ((subset, test), (fit_subset, fitted)):
+        if found.clean_labels is not None:
+            wrong = 100 * float((found.clean_labels != found.labels).mean())
+            notes.append(f"{name}: {wrong:.1f} % of the labels are noise that the training run added: all is by them")
+    temperature = predictions.fit_temperature(predictions.share_of(fitted, fit_share))
+    return Seed(test, temperature, tuple(dict.fromkeys(notes)))
 
 
 def check_same_images(systems):

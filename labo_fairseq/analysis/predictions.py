@@ -3,11 +3,12 @@
 The file, an .npz without objects, holds one set of images under one checkpoint:
 
   logits      (N, K) float32, raw, of the last layer
-  labels      (N,) int64, the true class of each image, in 0..K-1
+  labels      (N,) int64, the class that each image is labelled with, in 0..K-1
   classes     (K,) names of the classes, in the order of the logits
   subset      valid or test
   data        the folder of the images, as it was given
   checkpoint  sha256 of the checkpoint's bytes
+  clean_labels  (N,) int64, the true classes; there only where the training run made these labels noisy
 """
 
 import zipfile
@@ -35,6 +36,7 @@ class Predictions:
     subset: str
     data: str
     checkpoint: str
+    clean_labels: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
@@ -55,8 +57,9 @@ def checkpoint_of(folder):
 
 def write(predictions, path):
     """Write a file of predictions; it appears whole or not at all."""
+    fields = _FIELDS if predictions.clean_labels is None else (*_FIELDS, "clean_labels")
     with write_aside(path, "wb") as stream:
-        np.savez(stream, **{field: np.asarray(getattr(predictions, field)) for field in _FIELDS})
+        np.savez(stream, **{field: np.asarray(getattr(predictions, field)) for field in fields})
 
 
 def read(path):
@@ -65,6 +68,7 @@ def read(path):
     try:
         with np.load(path, allow_pickle=False) as data:
             found = {field: data[field] for field in _FIELDS}
+            clean = data.get("clean_labels")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: give the checkpoint, from which it is made") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -74,7 +78,9 @@ def read(path):
         raise UserError(f"{path}: {len(labels)} labels and logits of shape {logits.shape}: {again}")
     if labels.min() < 0 or labels.max() >= len(classes) or not np.isfinite(logits).all():
         raise UserError(f"{path}: labels out of range, or logits that are not finite: {again}")
-    return Predictions(logits, labels, classes, *(str(found[field]) for field in _FIELDS[3:]))
+    if clean is not None and (clean.shape != labels.shape or clean.min() < 0 or clean.max() >= len(classes)):
+        raise UserError(f"{path}: true labels that do not fit the images: {again}")
+    return Predictions(logits, labels, classes, *(str(found[field]) for field in _FIELDS[3:]), clean)
 
 
 def log_probabilities(logits, temperature=1.0):
@@ -102,7 +108,8 @@ def share_of(predictions, share):
         return predictions
     count = max(1, round(share * len(predictions)))
     picked = np.sort(np.random.default_rng(1).permutation(len(predictions))[:count])
-    return replace(predictions, logits=predictions.logits[picked], labels=predictions.labels[picked])
+    clean = None if predictions.clean_labels is None else predictions.clean_labels[picked]
+    return replace(predictions, logits=predictions.logits[picked], labels=predictions.labels[picked], clean_labels=clean)
 
 
 def fit_temperature(predictions):

@@ -15,6 +15,13 @@ from .distillation import (
 from .fused import ProjectionLoss, projection_loss
 from .generalized_entropy import GeneralizedEntropy
 from .mixed_labels import MixedLabels, distribution_loss, learned_distribution
+from .noisy_targets import (
+    ForwardCorrection,
+    LogitSmoothing,
+    MatrixLogitSmoothing,
+    MatrixSmoothing,
+    TransitionCorrection,
+)
 from .penalties import AntiFocal, ConfidencePenalty, Focal, WithZLoss, ZLossAround
 from .rdrop import RDrop
 from .smoothing import UNIFORM, CrossEntropy, LabelSmoothing, Labo
@@ -29,15 +36,20 @@ __all__ = [
     "CrossEntropy",
     "Distillation",
     "Focal",
+    "ForwardCorrection",
     "GeneralizedEntropy",
     "LabelSmoothing",
     "Labo",
     "LogitMatching",
+    "LogitSmoothing",
+    "MatrixLogitSmoothing",
+    "MatrixSmoothing",
     "MixedLabels",
     "ProjectionLoss",
     "RDrop",
     "SoftTargets",
     "TokenLoss",
+    "TransitionCorrection",
     "VirtualTeacher",
     "WithZLoss",
     "ZLossAround",

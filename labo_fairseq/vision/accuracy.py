@@ -10,6 +10,7 @@ from ..criterions._projection import unwrap
 from ..functional.calibration import BINS, BinSums
 
 _COUNT, _CORRECT, _TOP5 = "_images", "_images_correct", "_images_top5"
+_CLEAN_COUNT, _CLEAN_CORRECT = "_images_clean", "_images_clean_correct"
 TEMPERATURES = [round(0.1 * 2 ** (i / 4), 4) for i in range(25)]  # 0.1 to 6.4, in steps of a fifth
 _BIN_KEYS = [f"_images_{name}_{b}" for name in ("count", "confidence", "correct") for b in range(BINS)]
 
@@ -67,14 +68,23 @@ class AccuracyLog:
         return {**counts, **dict(zip(_BIN_KEYS, bins, strict=True))}
 
     @staticmethod
+    def of_clean(logits, clean_target):
+        """Logging output of a batch with noisy labels, about the true ones: logits (B, K), clean_target (B,)."""
+        return {_CLEAN_COUNT: len(clean_target), _CLEAN_CORRECT: (logits.argmax(-1) == clean_target).sum()}
+
+    @staticmethod
     def reduce(logging_outputs):
-        """Log accuracy and top5 in percent, ece in [0, 1] (15 bins); nothing where no output has the sums."""
-        if not any(_COUNT in log for log in logging_outputs):
-            return
+        """Log accuracy and top5 in percent, ece in [0, 1] (15 bins), and clean_accuracy; each where there are sums."""
 
         def total(key):
             return float(sum(log.get(key, 0) for log in logging_outputs))
 
+        if any(_CLEAN_COUNT in log for log in logging_outputs):
+            for key in (_CLEAN_COUNT, _CLEAN_CORRECT):
+                metrics.log_scalar(key, total(key))
+            metrics.log_derived("clean_accuracy", lambda meters: _percent(meters, _CLEAN_CORRECT, _CLEAN_COUNT))
+        if not any(_COUNT in log for log in logging_outputs):
+            return
         # a key that begins with "_" is added up over the batches, but not shown
         for key in (_COUNT, _CORRECT, _TOP5):
             metrics.log_scalar(key, total(key))
@@ -84,8 +94,8 @@ class AccuracyLog:
         metrics.log_derived("ece", _ece)
 
 
-def _percent(meters, key):
-    count = meters[_COUNT].sum
+def _percent(meters, key, count_key=_COUNT):
+    count = meters[count_key].sum
     return round(100 * meters[key].sum / count, 3) if count else float("nan")
 
 

@@ -67,7 +67,7 @@ class ImageDataset(FairseqDataset):
         """A batch of B images; {} where none is left, which fairseq passes over.
 
         target is (B,): an image is a sentence of one token, and no class is padding. With pairs, "partner" is the
-        model's input of the partners.
+        model's input of the partners; with noisy labels, "clean_target" is (B,) too.
         """
         samples = [sample for sample in samples if sample is not None]
         if not samples:
@@ -81,6 +81,8 @@ class ImageDataset(FairseqDataset):
         }
         if self._class_members is not None:
             batch["partner"] = self._input(samples, "partner")
+        if self.images.noisy:
+            batch["clean_target"] = torch.from_numpy(self.images.clean_targets[batch["id"].numpy()])
         return batch
 
     def set_epoch(self, epoch):

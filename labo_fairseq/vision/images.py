@@ -1,5 +1,7 @@
 """Labelled images, in memory or in files, read as uint8 tensors."""
 
+import copy
+
 import numpy as np
 import torch
 
@@ -17,12 +19,13 @@ class Images:
 
     classes: names of the K classes
     targets: (N,) int64, each an index in `classes`
+    clean_targets: the same, or the true ones where `targets` were made noisy
     """
 
     def __init__(self, where, classes, targets):
         self.where = where
         self.classes = [str(name) for name in classes]
-        self.targets = np.asarray(targets, dtype=np.int64)
+        self.targets = self.clean_targets = np.asarray(targets, dtype=np.int64)
 
     def __len__(self):
         return len(self.targets)
@@ -38,6 +41,19 @@ class Images:
     def subset(self, indices):
         """Only the images of an index array."""
         raise NotImplementedError
+
+    @property
+    def noisy(self):
+        """Whether labels were made noisy."""
+        return self.targets is not self.clean_targets
+
+    def with_noise(self, transition, rng):
+        """The same images with labels drawn anew, each by itself: column j of `transition`, (K, K), for a label j."""
+        steps = np.cumsum(transition, axis=0).T[self.clean_targets]  # (N, K)
+        drawn = (rng.random(len(self))[:, None] >= steps[:, :-1]).sum(1)
+        noisy = copy.copy(self)
+        noisy.targets = drawn
+        return noisy
 
 
 class ArrayImages(Images):

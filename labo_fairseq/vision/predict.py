@@ -27,6 +27,7 @@ def predict(checkpoint, subsets, data=None, cpu=False):
         with tempfile.TemporaryDirectory(dir=Path(checkpoint).parent, prefix=".features.") as folder:
             tokens = collect(models, task, subset, folder)
             logits = [tokens.members[0].logits(rows.numpy()).cpu() for rows, *_ in tokens.chunks()]
+        images = task.dataset(subset).images
         found = predictions.Predictions(
             torch.cat(logits).numpy(),
             tokens.target.numpy(),
@@ -34,5 +35,6 @@ def predict(checkpoint, subsets, data=None, cpu=False):
             subset,
             str(settings_of(task).data),
             digest,
+            images.clean_targets[tokens.sentence.numpy()] if images.noisy else None,
         )
         predictions.write(found, predictions.path_beside(checkpoint, subset))

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..compat.torchvision_ops import import_torchvision
 from ..criterions._base import within
 from ..errors import UserError
+from ..functional.transition import noise_matrix
 from .accuracy import AccuracyLog, ScaledLog, logits_of
 from .dataset import ImageDataset
 from .images import CorruptImage
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _MEASURED = 10_000  # training images that the mean and the deviation are computed from
 _SHOWN = 3  # class names that a message lists
+NOISY_SUBSETS = {"train": "label_noise", "valid": "valid_label_noise"}
 
 
 @dataclass
@@ -96,6 +98,17 @@ class TorchvisionClassificationConfig(FairseqDataclass):
             "`temperature`, from 0.1 to 6.4 in steps of a fifth"
         },
     )
+    label_noise: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "make training labels wrong: symmetric:RATE (each other class alike), pair:RATE (the next class), "
+            "transition:FILE (row i, column j: P(noisy label i | clean label j))"
+        },
+    )
+    valid_label_noise: Optional[str] = field(
+        default=None, metadata={"help": "the same for validation labels, independently; test labels stay clean"}
+    )
+    noise_seed: int = field(default=1, metadata={"help": "chooses the wrong labels"})
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
 
@@ -106,7 +119,7 @@ class TorchvisionClassificationTask(FairseqTask):
 
     state.images goes into the checkpoint, so that a model is evaluated as it was trained: {"classes": names,
     "channels", "shape": [H, W] of the stored images or None where they are resized, "size": side of what the model
-    sees, "normalization": as in transforms.normalized}.
+    sees, "normalization": as in transforms.normalized}; so does state.label_noise, {subset: transition matrix (K, K)}.
     """
 
     def __init__(self, cfg):
@@ -123,6 +136,7 @@ class TorchvisionClassificationTask(FairseqTask):
         )
         self.state.add_factory("images", self._describe)
         self.feature_size = None  # D of the model that was built last: a criterion that adds a layer is built after it
+        self.state.add_factory("label_noise", self._read_label_noise)
         self.draws_pairs = False  # a criterion that compares two images of a class sets it before data are loaded
 
     @property
@@ -140,15 +154,15 @@ class TorchvisionClassificationTask(FairseqTask):
         return None
 
     def class_counts(self):
-        """How often each class occurs in the training images, float64 (K,): the prior of unigram smoothing."""
-        return np.bincount(self._splits.images("train").targets, minlength=len(self.classes)).astype(float)
+        """How often each class, noise included, labels a training image, float64 (K,): the unigram prior."""
+        return np.bincount(self._images("train").targets, minlength=len(self.classes)).astype(float)
 
     def load_dataset(self, split, combine=False, task_cfg=None, **kwargs):
         """Load train, valid or test; augmented and shuffled only to train, not where fairseq-validate gives task_cfg.
 
         Raises UserError where the classes are not those of the model.
         """
-        images = self._splits.images(split)
+        images = self._images(split)
         self._check_classes(images)
         training = split == self.cfg.train_subset and task_cfg is None
         transform = self._training_transform() if training else self._evaluation_transform()
@@ -164,6 +178,9 @@ class TorchvisionClassificationTask(FairseqTask):
             skip_corrupt=self.cfg.skip_corrupt_images,
         )
         logger.info("%s: %d images of %d classes from %s", split, len(images), len(self.classes), images.where)
+        if images.noisy:
+            wrong = int((images.targets != images.clean_targets).sum())
+            logger.info("%s: label noise made %d of %d labels wrong", split, wrong, len(images))
 
     def get_batch_iterator(self, dataset, *args, num_workers=0, data_buffer_size=0, **kwargs):
         """As fairseq's, but never with a thread of this process that augments.
@@ -188,6 +205,16 @@ class TorchvisionClassificationTask(FairseqTask):
             )
         return super().build_criterion(cfg)
 
+    def train_step(self, sample, model, criterion, *args, **kwargs):
+        """As fairseq's; where training labels are noisy, with sums for the accuracy on the true ones."""
+        if "clean_target" not in sample:
+            return super().train_step(sample, model, criterion, *args, **kwargs)
+        with logits_of(model) as seen:
+            loss, sample_size, log = super().train_step(sample, model, criterion, *args, **kwargs)
+        clean = sample["clean_target"]
+        passes = len(seen[-1]) // len(clean)  # R-Drop shows each image twice in a row
+        return loss, sample_size, {**log, **AccuracyLog.of_clean(seen[-1].detach()[::passes], clean)}
+
     def valid_step(self, sample, model, criterion):
         """As fairseq's, with sums for accuracy, top5 and ece, whatever the criterion logs itself."""
         if not sample:  # every image of the batch was skipped
@@ -195,11 +222,11 @@ class TorchvisionClassificationTask(FairseqTask):
         with logits_of(model) as seen:
             loss, sample_size, log = super().valid_step(sample, model, criterion)
         log = {**log, **AccuracyLog.of(seen[0], sample["target"])}
-        return (
-            loss,
-            sample_size,
-            {**log, **(ScaledLog.of(seen[0], sample["target"]) if self.cfg.report_scaled_ece else {})},
-        )
+        if self.cfg.report_scaled_ece:
+            log.update(ScaledLog.of(seen[0], sample["target"]))
+        if "clean_target" in sample:
+            log.update(AccuracyLog.of_clean(seen[0], sample["clean_target"]))
+        return loss, sample_size, log
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
@@ -227,6 +254,24 @@ class TorchvisionClassificationTask(FairseqTask):
                 f"{path}: normalized images by other numbers than the student: train both with the same data, "
                 "--normalization, --valid-share and --split-seed"
             )
+
+    def _images(self, split):
+        """Images of a subset, with the label noise of the run."""
+        images = self._splits.images(split)
+        transition = self.state.label_noise.get(split)
+        if transition is None:
+            return images
+        # one stream for each subset: their noises are independent, also where both are the same images
+        rng = np.random.default_rng((self.cfg.noise_seed, list(NOISY_SUBSETS).index(split)))
+        return images.with_noise(transition.numpy(), rng)
+
+    def _read_label_noise(self):
+        found = {}
+        for subset, flag in NOISY_SUBSETS.items():
+            spec = getattr(self.cfg, flag)
+            if spec is not None:
+                found[subset] = noise_matrix(spec, len(self.classes), f"--{flag.replace('_', '-')}")
+        return found
 
     def _describe(self):
         images = self._splits.images("train")

@@ -1,0 +1,14 @@
+"""A matrix over the classes that a flag names."""
+
+from ..functional.transition import read_matrix
+
+
+def class_matrix(path, task):
+    """The stochastic matrix (K, K) of a file, K the types of the task's targets. Raises UserError."""
+    return read_matrix(path, number_of_types(task))
+
+
+def number_of_types(task):
+    """K: classes of images, types of the target dictionary."""
+    dictionary = task.target_dictionary
+    return len(task.classes) if dictionary is None else len(dictionary)

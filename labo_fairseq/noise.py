@@ -1,0 +1,103 @@
+"""Label noise: estimate how much there is, compare trained models with the theory of label smoothing.
+
+  labo noise estimate runs/mnist/seed1
+  labo noise compare runs/chen_figures.small/mnist10k/*/seed1 --out noise
+
+estimate: the share of right labels among those of --subset, from a model that never saw them, and from it the best
+label smoothing for clean test labels (alpha) and for equally noisy ones (beta). "mean field" is ours: clean rate and
+temperature by maximum likelihood, with a 95 % bootstrap interval. It takes the noise to be uniform, and counts mistakes
+that the model is sure of as noise. "confident joint" is cleanlab's, where that is installed
+(pip install 'labo_fairseq[noise]'). Where the run itself made labels wrong, the true rate stands beside them.
+
+compare: the loss that Chen et al. (2020) predict for a model that fits its noisy, smoothed training labels, beside what
+each RUN reaches on its training images and on held-out ones: with their clean labels (alpha), or, for a run with
+--valid-label-noise, with labels that are noisy anew, in expectation over that noise (beta). "excess" is how far the
+training loss is from its least, "memorised" the share of training labels that are predicted. "averaging" is what a
+model would reach that averages over the noise instead of fitting each label. Writes comparison.tsv and, after the
+paper's figures, slices (6, 7), landscape (5), optima (8), accuracy (9) and curves (10, 11).
+
+RUN is the folder of a training of `labo experiment` (it reads command.json), of --criterion label_smoothing or
+cross_entropy. Checkpoints are run over their images once (see labo classify-report); the last checkpoint is wanted for
+compare, see scripts/experiments/chen_figures.yaml.
+"""
+
+import json
+
+from tqdm import tqdm
+
+from .analysis import noise_estimate, predictions
+from .analysis.tables import TextTable, shown
+from .classify_report import ensure_predictions
+from .errors import UserError
+
+
+def add_arguments(parser):
+    """Declare the arguments of `labo noise`."""
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{estimate,compare}")
+    for name, line in (("estimate", "the clean rate of labels"), ("compare", "theory beside trained models")):
+        sub = commands.add_parser(name, help=line, description=line, formatter_class=parser.formatter_class)
+        sub.add_argument("runs", metavar="RUN", nargs="+", help="folder of a training run")
+        sub.add_argument("--data", metavar="DIR", help="folder of the images; without it the one of the training")
+        sub.add_argument("--cpu", action="store_true", help="do not use a GPU")
+        sub.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+        if name == "estimate":
+            sub.add_argument("--subset", default="valid", help="images whose labels are judged, unseen in training")
+            sub.add_argument("--samples", type=int, default=200, help="bootstrap samples of the interval")
+            sub.add_argument("--seed", type=int, default=1, help="of the bootstrap")
+        else:
+            sub.add_argument("--subset", default="test", help="held-out images, with clean labels")
+            sub.add_argument("--out", metavar="DIR", help="folder for table and figures, made if missing")
+
+
+def run(args):
+    """Measure and print; returns 0. Raises UserError on bad input."""
+    if args.command == "estimate":
+        return _estimate(args)
+    from . import noise_compare
+
+    return noise_compare.run(args)
+
+
+def _estimate(args):
+    if args.samples < 1:
+        raise UserError(f"--samples: {args.samples}: must be 1 or more")
+    rows = []
+    for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
+        (found,) = predictions_of(folder, [args.subset], args)
+        rows.append({"run": folder, **_estimate_row(found, args)})
+    if args.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return 0
+    heading = ["run", "images", "clean rate", "low", "high", "confident joint", "true", "error"]
+    heading += [f"{kind} {form}" for kind in ("alpha", "beta") for form in ("p", "α torch", "ε fairseq")]
+    texts = [[row["run"], str(row["images"]), *(shown(v, ".4f") for v in list(row.values())[2:])] for row in rows]
+    note = f"mean field, 95 % bootstrap interval ({args.samples} samples), on {args.subset}"
+    print(TextTable("estimated share of right labels", [heading, *texts], [note]).as_tsv())
+    return 0
+
+
+def _estimate_row(found, args):
+    from .optimal_smoothing import amounts
+
+    estimate = noise_estimate.mean_field(found, args.samples, args.seed)
+    true = None if found.clean_labels is None else float((found.clean_labels == found.labels).mean())
+    row = {
+        "images": len(found),
+        "clean_rate": estimate.clean_rate,
+        "low": estimate.low,
+        "high": estimate.high,
+        "confident_joint": noise_estimate.confident_joint(found),
+        "true": true,
+        "error": None if true is None else estimate.clean_rate - true,
+    }
+    for kind in ("alpha", "beta"):
+        best = amounts(kind, estimate.clean_rate, len(found.classes))
+        row |= {f"{kind}_{form}": best[form] for form in ("p", "torch", "fairseq")}
+    return row
+
+
+def predictions_of(folder, subsets, args):
+    """The Predictions of a run on some subsets; its checkpoint is run over them where that was not done yet."""
+    checkpoint = predictions.checkpoint_of(folder)
+    ensure_predictions(checkpoint, subsets, args.data, args.cpu)
+    return [predictions.read(predictions.path_beside(checkpoint, subset)) for subset in subsets]
