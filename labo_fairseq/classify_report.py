@@ -42,7 +42,7 @@ def add_arguments(parser):
 
 def run(args):
     """Measure, print, and write the page; returns 0. Raises UserError on bad input."""
-    groups = _checkpoints(args)
+    groups = checkpoints(args)
     everything = [checkpoint for found in groups.values() for checkpoint in found]
     for checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
         _ensure_predictions(checkpoint, args)
@@ -75,8 +75,8 @@ def _write_page(systems, args):
     print(out / "report.html", file=sys.stderr)
 
 
-def _checkpoints(args):
-    """{name of a system: [checkpoint, …]}."""
+def checkpoints(args):
+    """{name of a system: [checkpoint of each seed]} of the arguments RUN and --system. Raises UserError."""
     if not args.runs and not args.system:
         raise UserError("RUN: none given: name run folders, or checkpoints with --system NAME=CKPT")
     folders = report.named_folders(args.runs)
