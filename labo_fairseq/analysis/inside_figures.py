@@ -5,6 +5,7 @@ import numpy as np
 from .figures import COLOURS, GREY, MARKERS, STYLES, WIDTH, new_figure, plain, title
 
 _SQUARE = 2.9  # inches of a panel
+_FLOOR = 1e-6  # the smallest probability that a bar shows
 
 
 def penultimate(found, classes, limit=100):
@@ -66,4 +67,27 @@ def lines(series, x_label, y_label, heading, log_x=False, levels=()):
     axes.set_title(heading, **title())
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def targets(rows, heading):
+    """A panel per distribution, bars by type, on a logarithmic scale (Lu et al. 2023, Figure 1c, but linear there).
+
+    rows: {type: {name of the distribution: probability}}
+    """
+    names = list(next(iter(rows.values())))
+    types = [plain(token) for token in rows]
+    figure, panels = new_figure(len(names), 0.8 + len(names) * (0.5 + 0.17 * len(types)), sharex=True)
+    for i, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        values = [row[name] for row in rows.values()]
+        axes.barh(range(len(types)), values, color=COLOURS[i])
+        for place, value in enumerate(values):
+            axes.text(max(value, _FLOOR) * 1.15, place, f"{value:.2g}", va="center", fontsize=7)
+        axes.set_yticks(range(len(types)), types, fontsize=8)
+        axes.invert_yaxis()
+        axes.set_title(name, **title())
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(_FLOOR, 4)
+    panels[-1].set_xlabel("probability (logarithmic)")
+    figure.suptitle(plain(heading if len(heading) <= 90 else heading[:89] + "…"), fontsize=8.5)
     return figure
