@@ -45,7 +45,7 @@ def run(args):
     groups = checkpoints(args)
     everything = [checkpoint for found in groups.values() for checkpoint in found]
     for checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
-        _ensure_predictions(checkpoint, args)
+        ensure_predictions(checkpoint, (args.subset, args.fit_subset), args.data, args.cpu)
     subsets = (args.subset, args.fit_subset)
     systems = {name: [classification.seed_of(c, *subsets) for c in found] for name, found in groups.items()}
     classification.check_same_images(systems)
@@ -94,10 +94,9 @@ def checkpoints(args):
     return groups
 
 
-def _ensure_predictions(checkpoint, args):
-    """Run the model where its predictions are not there, or are of other bytes or other data."""
-    wanted = list(dict.fromkeys((args.subset, args.fit_subset)))
-    missing = [subset for subset in wanted if not _is_current(checkpoint, subset, args.data)]
+def ensure_predictions(checkpoint, subsets, data=None, cpu=False):
+    """Run the model where its predictions are not there, or are of other bytes or other data. Raises UserError."""
+    missing = [subset for subset in dict.fromkeys(subsets) if not _is_current(checkpoint, subset, data)]
     if not missing:
         return
     if not checkpoint.exists():
@@ -109,7 +108,7 @@ def _ensure_predictions(checkpoint, args):
         raise UserError(f"{checkpoint}: {error}: running a model needs fairseq and torch: install them") from error
     register()
     try:
-        predict(checkpoint, missing, args.data, args.cpu)
+        predict(checkpoint, missing, data, cpu)
     except OSError as error:
         raise UserError(f"{error.filename or checkpoint.parent}: {error.strerror}: must be writable") from error
 
