@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "classify-report": ("labo_fairseq.classify_report", "accuracy, calibration, confusion of image classifiers"),
     "penultimate": ("labo_fairseq.penultimate", "activations on the plane of three class templates, and tightness"),
     "distillation-study": ("labo_fairseq.distillation_study", "students of hard, smoothed and LABO teachers, compared"),
+    "padding-calibration": ("labo_fairseq.padding_calibration", "what counting padding does to the ECE, in one figure"),
     "mutual-information": ("labo_fairseq.mutual_information", "what a logit difference tells about the image"),
     "targets": ("labo_fairseq.targets", "the smoothed target of one position, under label smoothing and LABO"),
     "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, of training steps, of decoding"),

@@ -7,8 +7,9 @@ two classes and the difference of their two logits, with augmentation as the onl
 measured, in the order of their updates (train with --save-interval N or --save-interval-updates N); runs that differ in
 the seed alone are seeds of one system.
 
-The estimate is biased upwards where --draws is small: the column `bias` says by how much (docs/inside.md). It is below
-log N, the bound, and may be negative. log 2 is what the two labels alone tell.
+The estimate is biased upwards where --draws is small: the column `bias` says by how much (docs/inside.md). `held out`
+leaves each draw out of its own image's mean, is biased downwards and may be negative. Both are below log N, the bound.
+log 2 is what the two labels alone tell.
 
 Prints a row per system and checkpoint; OUT gets mutual_information.tsv and mutual_information.png (by matplotlib).
 """
@@ -33,6 +34,7 @@ COLUMNS = (
     "standard error",
     "bias",
     "corrected",
+    "held out",
     "bound",
 )
 
@@ -181,7 +183,8 @@ def _table(points, classes):
     for name, of_system in points.items():
         for p in of_system:
             bias, bound = p.estimates[0].bias, p.estimates[0].bound
-            numbers = (p.information, p.error, bias, p.information - bias, bound)
+            held_out = statistics.fmean(e.held_out for e in p.estimates)
+            numbers = (p.information, p.error, bias, p.information - bias, held_out, bound)
             counts = (p.updates, len(p.estimates), p.images, p.draws)
             rows.append([name, *map(str, counts), *(f"{x:.4f}" for x in numbers)])
     notes = ["the standard error is over the seeds where there are several, else over the images"]

@@ -91,3 +91,29 @@ def targets(rows, heading):
     panels[-1].set_xlabel("probability (logarithmic)")
     figure.suptitle(plain(heading if len(heading) <= 90 else heading[:89] + "…"), fontsize=8.5)
     return figure
+
+
+def padding(rows, bins):
+    """Reliability at T = 1, and ECE against T, of target tokens and with padding counted.
+
+    rows, bins: dicts of the rows of padding.tsv and reliability.tsv
+    """
+    figure, (reliability, curve) = new_figure(2, 6.6)
+    reliability.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    for i, way in enumerate(dict.fromkeys(row["counted"] for row in rows)):
+        look = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 4, "linestyle": STYLES[i], "linewidth": 1.4}
+        mine = [row for row in bins if row["counted"] == way]
+        places = sum(row["places"] for row in mine)
+        label = f"{way} ({places} places)"
+        reliability.plot([r["confidence"] for r in mine], [r["accuracy"] for r in mine], label=label, **look)
+        points = [row for row in rows if row["counted"] == way]
+        best = min(points, key=lambda row: row["ece"])
+        label = f"{way}: lowest {best['ece']:.3f} at T = {best['T']:g}"
+        curve.plot([r["T"] for r in points], [r["ece"] for r in points], label=label, **look)
+    reliability.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence, T = 1", ylabel="accuracy")
+    reliability.set_title("What counting padding does", **title())
+    curve.set(xlabel="temperature", ylabel="ECE")
+    curve.set_ylim(bottom=0)
+    for axes in (reliability, curve):
+        axes.legend(frameon=False, fontsize=8)
+    return figure
