@@ -50,7 +50,7 @@ def estimate(draws):
     augmentation; here each of the L is y in turn, which has the same expectation and less noise. y has a part in its
     own μ_x, so that σ² comes out (L−1)/L of the variance; where the μ_x are normal too, the estimate is too large by
     ½·log(L/(L−1)) for large N, 0.11 nats for the paper's L = 5 (a test measures it). The paper does not say whether y
-    is a further draw; `held_out` is that reading, with the mean of the L−1 others. Independent X and Y make it negative.
+    is a further draw; `held_out` is that reading, with the mean of the L−1 others; it is negative where Y says nothing.
 
     The standard error takes the images as independent, and the means and σ² as given.
     Raises UserError where augmentation changes nothing.

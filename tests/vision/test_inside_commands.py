@@ -1,4 +1,4 @@
-"""`labo penultimate`, `mutual-information`, `distillation-study`, `targets` and `padding-calibration` on checkpoints."""
+"""The commands of docs/inside.md on tiny checkpoints."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from fairseq_cli import train as fairseq_train
 from labo_fairseq import cli
 from labo_fairseq.analysis import predictions
 from labo_fairseq.calibration.collect import load_models
-from labo_fairseq.functional import CrossEntropy, Labo, LabelSmoothing, targets
+from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo, targets
 from labo_fairseq.functional.dense import token_loss
 
 IMAGES = (
