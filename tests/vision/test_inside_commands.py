@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from _vision import config, needs_torchvision
-from fairseq import metrics, options
+from fairseq import checkpoint_utils, metrics, options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import train as fairseq_train
 
@@ -35,8 +35,7 @@ def train_images(folder, *flags, criterion="label_smoothing", alpha=0, teacher=N
     settings = [*IMAGES.split(), "--criterion", criterion, "--hidden-size", hidden, "--seed", seed]
     settings += ["--label-smoothing", alpha] if teacher is None else ["--teacher-path", teacher]
     settings += ["--max-epoch", epochs, *flags]
-    metrics.reset()
-    fairseq_train.main(config(*settings, "--save-dir", folder / "checkpoints"))
+    train(config(*settings, "--save-dir", folder / "checkpoints"))
     recorded = ["fairseq-train", ".", *map(str, settings), "--save-dir", str(folder / "checkpoints")]
     (folder / "command.json").write_text(json.dumps(recorded))
     (folder / "train.log").write_text("")
@@ -65,10 +64,16 @@ def study(tmp_path_factory):
 def translator(tiny_bin, tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
     arguments = [str(tiny_bin), *TEXT.split(), "--save-dir", str(folder)]
-    metrics.reset()
     args = options.parse_args_and_arch(options.get_training_parser(), arguments)
-    fairseq_train.main(convert_namespace_to_omegaconf(args))
+    train(convert_namespace_to_omegaconf(args))
     return folder / "checkpoint_best.pt"
+
+
+def train(cfg):
+    """fairseq-train in this process, which remembers the numbers and the best score of the training before."""
+    metrics.reset()
+    vars(checkpoint_utils.save_checkpoint).pop("best", None)
+    fairseq_train.main(cfg)
 
 
 def labo(capsys, *arguments):
