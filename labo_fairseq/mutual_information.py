@@ -205,7 +205,6 @@ def _figure(points, args):
     from .analysis.inside_figures import lines
 
     series = {name: [(p.updates, p.information, p.error) for p in found] for name, found in points.items()}
-    bound = next(iter(points.values()))[0].estimates[0].bound
-    levels = [(math.log(2), "log 2: the label alone"), (bound, "log N: the bound")]
+    levels = [(math.log(2), "log 2: the label alone")]  # log N, far above, would press the curves together
     heading = f"Image and logit {args.classes[0]} − logit {args.classes[1]}"
     return lines(series, "updates", "mutual information (nats)", heading, levels=levels)
