@@ -57,11 +57,11 @@ def _points(args):
 
     root = Path(args.folder)
     runs = {path.parent: run_folder.read_settings(path.parent) for path in sorted(root.glob("*/seed*/command.json"))}
+    # paths in the commands are relative to the experiment's folder; a teacher is one before its students have ended
+    teachers = {path: _teacher(root, settings) for path, settings in runs.items()}
     runs = {path: settings for path, settings in runs.items() if distillation.accuracy(path) is not None}
     if not runs:
         raise UserError(f"{root}: no finished METHOD/seedN of image classifiers: give OUT/DATASET of an experiment")
-    # paths in the commands are relative to the experiment's folder
-    teachers = {path: _teacher(root, settings) for path, settings in runs.items()}
     by_method = {}
     for path in tqdm(runs, desc="smoothness", unit="run", leave=False, delay=2):
         if teachers[path] and teachers[path] not in runs:
