@@ -49,11 +49,10 @@ def run(args):
     """Measure, print, and write the page; returns 0. Raises UserError on bad input."""
     if not 0 < args.fit_share <= 1:
         raise UserError(f"--fit-share: {args.fit_share} is out of range: give a number in (0, 1]")
-    folders = report.named_folders(args.runs)
-    groups = _checkpoints(folders, args)
+    groups = checkpoints(args)
     everything = [checkpoint for found in groups.values() for checkpoint in found]
     for checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
-        ensure_predictions(checkpoint, [args.subset, args.fit_subset], args.data, args.cpu)
+        ensure_predictions(checkpoint, (args.subset, args.fit_subset), args.data, args.cpu)
     subsets = (args.subset, args.fit_subset, args.fit_share)
     systems = {name: [classification.seed_of(c, *subsets) for c in found] for name, found in groups.items()}
     classification.check_same_images(systems)
@@ -64,6 +63,7 @@ def run(args):
     else:
         print(classification.table(systems).as_tsv())
     if not args.no_page:
+        folders = report.named_folders(args.runs)
         _write_page(systems, report.seeds_together(folders, folders), args)
     return 0
 
@@ -85,10 +85,11 @@ def _write_page(systems, folders, args):
     print(out / "report.html", file=sys.stderr)
 
 
-def _checkpoints(folders, args):
-    """{name of a system: [checkpoint, …]}."""
+def checkpoints(args):
+    """{name of a system: [checkpoint of each seed]} of the arguments RUN and --system. Raises UserError."""
     if not args.runs and not args.system:
         raise UserError("RUN: none given: name run folders, or checkpoints with --system NAME=CKPT")
+    folders = report.named_folders(args.runs)
     names = {name: predictions.checkpoint_of(folder) for name, folder in folders.items()}
     groups = report.seeds_together(names, folders)
     for argument in args.system:

@@ -109,7 +109,8 @@ def share_of(predictions, share):
     count = max(1, round(share * len(predictions)))
     picked = np.sort(np.random.default_rng(1).permutation(len(predictions))[:count])
     clean = None if predictions.clean_labels is None else predictions.clean_labels[picked]
-    return replace(predictions, logits=predictions.logits[picked], labels=predictions.labels[picked], clean_labels=clean)
+    kept = {"logits": predictions.logits[picked], "labels": predictions.labels[picked], "clean_labels": clean}
+    return replace(predictions, **kept)
 
 
 def fit_temperature(predictions):

@@ -172,6 +172,8 @@ def seeds_together(read, folders):
     for name, system in read.items():
         settings = run_folder.read_settings(folders[name])
         method = {flag: value for flag, value in settings.items() if flag not in NO_METHOD}
+        if "teacher_path" in method:  # each seed may have a teacher of its own seed
+            method["teacher_path"] = str(method["teacher_path"]).replace(f"/seed{settings.get('seed')}/", "/seed/")
         # a run whose command is not known is a system of its own
         first = of_method.setdefault(tuple(sorted(method.items())) or name, name)
         groups.setdefault(first, []).append(system)

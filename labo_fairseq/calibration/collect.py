@@ -143,9 +143,10 @@ def _of_direction(model, task, path):
     return model.models[direction] if isinstance(model, FairseqMultiModel) else model
 
 
-def collect(models, task, subset, folder, max_tokens=4000):
+def collect(models, task, subset, folder, max_tokens=4000, types=None):
     """Tokens of a subset of the task's data under the models; their features go to files in `folder`.
 
+    types: only targets of these types (classes of images) count, a list of indices; None for all. There may be none.
     Raises UserError where the subset is missing or empty, and, naming sentences, where a model's features are NaN or
     infinite.
     """
@@ -157,6 +158,8 @@ def collect(models, task, subset, folder, max_tokens=4000):
         for sample in batches(models, task, subset, max_tokens):
             sample = utils.move_to_cuda(sample) if device.type == "cuda" else sample
             kept = _kept(sample["target"], task)
+            if types is not None:
+                kept &= torch.isin(sample["target"], torch.tensor(types, device=device))
             for column, values in zip(columns, _columns(sample, kept), strict=True):
                 column.append(values[kept].cpu())
             for model, file in zip(models, files, strict=True):
@@ -218,11 +221,11 @@ def _columns(sample, kept):
 @torch.no_grad()
 def _features(model, sample, kept):
     images = kept.dim() == 1
-    hidden = model.features(**sample["net_input"]) if images else hidden_states(model, sample["net_input"])[kept]
-    hidden = hidden.float()
+    hidden = model.features(**sample["net_input"]) if images else hidden_states(model, sample["net_input"])
+    hidden = hidden[kept].float()
     broken = ~hidden.isfinite().all(1)
     if broken.any():
-        ids = (sample["id"] if images else sample["id"].unsqueeze(1).expand_as(kept)[kept])[broken]
+        ids = (sample["id"] if images else sample["id"].unsqueeze(1).expand_as(kept))[kept][broken]
         raise UserError(
             f"sentences {_listed(ids)}: the model's features, and so its logits, are NaN or infinite: the checkpoint "
             "is broken: use an earlier one"
@@ -237,7 +240,9 @@ def _member(model, file):
     # a bias of −inf is how a model rules types out
     if not weight.isfinite().all() or (bias is not None and (bias.isnan() | bias.isposinf()).any()):
         raise UserError("the output projection, and so every logit, holds NaN or infinity: use an earlier checkpoint")
-    return Projection(np.memmap(file, np.float32, "r").reshape(-1, weight.size(1)), weight, bias)
+    # an empty file cannot be mapped
+    hidden = np.memmap(file, np.float32, "r") if file.stat().st_size else np.empty(0, np.float32)
+    return Projection(hidden.reshape(-1, weight.size(1)), weight, bias)
 
 
 def _average(log_probs):

@@ -7,6 +7,7 @@ paste), commands.json (the same as lists), versions.json, terminal.log and one l
 """
 
 import json
+import os
 import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,7 +73,17 @@ class Cell:
             plain = self.method.flags["criterion"] == "cross_entropy"
             best = {"best-checkpoint-metric": "loss" if plain else "nll_loss"}
         found = {**best, **self.experiment.train, **self.method.flags, **self.grid}
+        if "teacher-path" in found:
+            named = {"{direction}": label(self.directions), "{seed}": str(self.seed)}
+            for name, value in named.items():
+                found["teacher-path"] = str(found["teacher-path"]).replace(name, value)
         return {flag: value for flag, value in found.items() if flag != "task"}
+
+    @property
+    def teachers(self):
+        """Folders of the checkpoints that teach it, as names of cells where they are cells of this experiment."""
+        paths = str(self.flags().get("teacher-path") or "").split(os.pathsep)
+        return {"/".join(Path(path).parts[:-2]) for path in paths if path} - {self.name}
 
     def language_pairs(self):
         """The flag that names all directions of a multilingual model; none for others."""

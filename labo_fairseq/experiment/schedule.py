@@ -114,8 +114,14 @@ class _Work:
                 raise
 
     def _drain(self, pool, ready, waiting):
-        futures = {pool.submit(self._one, cell) for cell in ready}
-        while futures:
+        names = {cell.name for cell in ready}
+        held, futures = list(ready), set()
+        while held or futures:
+            # a student starts when its teachers, where they are cells too, have ended
+            free = [c for c in held if not any(t in names and t not in self.found for t in c.teachers)]
+            free = free if free or futures else held  # two that teach each other: their own errors say so
+            held = [cell for cell in held if cell not in free]
+            futures |= {pool.submit(self._one, cell) for cell in free}
             done, futures = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in done:
                 cell, status = future.result()
@@ -138,6 +144,13 @@ class _Work:
         return failed
 
     def _one(self, cell):
+        failed = sorted(t for t in cell.teachers if t in self.found and self.found[t][1]["state"] != "done")
+        if failed:
+            self._advance(cell, 1)
+            return cell, {
+                "state": "failed",
+                "message": f"its teacher {failed[0]} is not done: run the experiment again",
+            }
         gpu = self.devices.get()
         try:
             status = self.runner.run(cell, gpu, lambda fraction: self._advance(cell, fraction))

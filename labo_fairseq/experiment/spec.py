@@ -23,6 +23,9 @@ A list as the value of a method's flag is a grid: the first seed trains every va
 on validation data is highest. `vary` makes a method of every value instead. A profile overrides what stands above it;
 null removes a key.
 
+`teacher-path: "{direction}/METHOD/seed{seed}/checkpoints/checkpoint_best.pt"` names a cell of the same experiment, for
+each student the teacher of its own seed (or data set); students start when their teachers have ended.
+
 Image classifiers: `corpus: {images: [cifar10, cifar100]}`, names as for --image-dataset, in place of name and
 directions, and no `decode`. Grids are then chosen by accuracy on validation images.
 """

@@ -118,3 +118,54 @@ def test_images_are_linked_from_where_they_are(tmp_path):
 def test_a_missing_folder_of_images_is_one_line(tmp_path, capsys):
     assert images.main(["cifar10", str(tmp_path / "data"), "--from", str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+TEACHES = "{direction}/teacher/seed{seed}/checkpoints/checkpoint_best.pt"
+
+
+@pytest.mark.parametrize(("teacher", "student"), [("done", "done"), ("failed", "failed")])
+def test_students_wait_for_the_teacher_of_their_seed(image_content, write, tmp_path, monkeypatch, teacher, student):
+    """The student stands first in the file and yet runs last; it does not run where its teacher has failed."""
+    image_content["methods"] = {
+        "student": {"criterion": "knowledge_distillation", "teacher-path": TEACHES},
+        "teacher": {"criterion": "label_smoothing"},
+    }
+    experiment = spec.read(write(image_content))
+    first = cells.first_cells(experiment)[0]
+    assert first.teachers == {"digits/teacher/seed1"}
+    command = first.train(cpu=True)
+    path = command[command.index("--teacher-path") + 1]
+    assert path == "digits/teacher/seed1/checkpoints/checkpoint_best.pt"
+    ran = []
+
+    def run(self, cell, gpu=None, report=None):
+        ran.append(cell.name)
+        return {"state": teacher if cell.method.name == "teacher" else "done", "message": "made up"}
+
+    monkeypatch.setattr(schedule.Runner, "run", run)
+    monkeypatch.setattr(schedule.Runner, "prepare", lambda *_: None)
+    found = schedule.run(experiment, tmp_path / "out", jobs=2)
+    assert {name: status["state"] for name, (_, status) in found.items()} == {
+        **dict.fromkeys(("digits/teacher/seed1", "digits/teacher/seed2"), teacher),
+        **dict.fromkeys(("digits/student/seed1", "digits/student/seed2"), student),
+    }
+    for seed in (1, 2):
+        if teacher == "done":
+            assert ran.index(f"digits/teacher/seed{seed}") < ran.index(f"digits/student/seed{seed}")
+        else:
+            assert "its teacher digits/teacher/seed" in found[f"digits/student/seed{seed}"][1]["message"]
+
+
+def test_seeds_with_teachers_of_their_own_are_one_system(image_content, write, tmp_path):
+    from labo_fairseq.analysis.report import seeds_together
+
+    image_content["methods"]["cross entropy"] = {"criterion": "knowledge_distillation", "teacher-path": TEACHES}
+    folders = {}
+    for cell in (
+        cells.first_cells(spec.read(write(image_content)))[:1]
+        + cells.first_cells(spec.read(write({**image_content, "seeds": [2]})))[:1]
+    ):
+        folders[cell.name] = tmp_path / f"seed{cell.seed}"
+        folders[cell.name].mkdir()
+        cells.write_json(folders[cell.name] / "command.json", cell.train(cpu=True))
+    assert seeds_together({name: name for name in folders}, folders) == {next(iter(folders)): list(folders)}
