@@ -35,18 +35,18 @@ def add_arguments(parser):
 
 def run(args):
     """Measure γ where it is missing, print, write; returns 0. Raises UserError on bad input."""
-    from .analysis import distillation, inside_figures
+    from .analysis import distillation, figures
     from .analysis.page import drawn, saved
     from .penultimate import folder
 
-    inside_figures.new_figure(1, 1)  # where matplotlib is missing, say so before the models run
+    figures.new_figure(1, 1)  # where matplotlib is missing, say so before the models run
     points = _points(args)
     table = distillation.table(points)
     print(json.dumps([vars(p) for p in points], indent=1, ensure_ascii=False) if args.json else table.as_tsv())
     out = folder(args.out)
     saved(table, out, "distillation_study")
     heading = "Distillation: accuracy by smoothness"
-    figure = inside_figures.lines(distillation.series(points), "smoothness γ", "test accuracy (%)", heading)
+    figure = figures.lines(distillation.series(points), "smoothness γ", "test accuracy (%)", heading)
     drawn(figure, out, "distillation_study", "accuracy of teachers and students against γ")
     return 0
 

@@ -54,7 +54,7 @@ def add_arguments(parser):
 def run(args):
     """Estimate, print, write; returns 0. Raises UserError on bad input."""
     from . import register
-    from .analysis import inside_figures, report
+    from .analysis import figures, report
     from .analysis.page import drawn, saved
     from .penultimate import folder
 
@@ -62,7 +62,7 @@ def run(args):
     register()
     folders = report.named_folders(args.runs)
     groups = report.seeds_together({name: _checkpoints(path) for name, path in folders.items()}, folders)
-    inside_figures.new_figure(1, 1)  # where matplotlib is missing, say so before the models run
+    figures.new_figure(1, 1)  # where matplotlib is missing, say so before the models run
     points = _measured(groups, args)
     table = _table(points, args.classes)
     print(json.dumps(_as_json(points), indent=1, ensure_ascii=False) if args.json else table.as_tsv())
@@ -202,7 +202,7 @@ def _as_json(points):
 
 
 def _figure(points, args):
-    from .analysis.inside_figures import lines
+    from .analysis.figures import lines
 
     series = {name: [(p.updates, p.information, p.error) for p in found] for name, found in points.items()}
     levels = [(math.log(2), "log 2: the label alone")]  # log N, far above, would press the curves together

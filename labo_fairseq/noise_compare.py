@@ -186,9 +186,9 @@ def _landscapes(mine, rates, masses, name):
     return {
         "landscape": noise_figures.heatmaps(rates, masses, losses),
         "accuracy": noise_figures.heatmaps(rates, masses, shares),
-        "optima": noise_figures.lines(f"Best p, {name} type", best, "clean rate a", "p"),
-        "errors": noise_figures.lines("Error by p", errors, "p on the label", "error (%)"),
-        "curves": noise_figures.lines("Accuracy by clean rate", curves, "clean rate a", "accuracy (%)"),
+        "optima": figures.lines(best, "clean rate a", "p", f"Best p, {name} type"),
+        "errors": figures.lines(errors, "p on the label", "error (%)", "Error by p"),
+        "curves": figures.lines(curves, "clean rate a", "accuracy (%)", "Accuracy by clean rate"),
     }
 
 
@@ -225,11 +225,11 @@ def _field(mine, rates, masses, key):
 
 
 def _best(rates, masses, values, which):
-    """[(clean rate, best mass)] where anything was measured."""
+    """[(clean rate, best mass, None)] where anything was measured."""
     ranked = np.where(np.isfinite(values), values if which == "lowest" else -values, np.inf)
     columns = zip(rates, ranked.T, strict=True)
-    return [(rate, masses[column.argmin()]) for rate, column in columns if np.isfinite(column).any()]
+    return [(rate, masses[column.argmin()], None) for rate, column in columns if np.isfinite(column).any()]
 
 
 def _points(x, y):
-    return [(a, b) for a, b in zip(x, y, strict=True) if np.isfinite(b)]
+    return [(a, b, None) for a, b in zip(x, y, strict=True) if np.isfinite(b)]

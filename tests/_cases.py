@@ -160,33 +160,41 @@ def hand_made_teacher(alpha, temperature, softening, correct=0.99, tau=1.0, scal
 
 
 def forward_correction(transition):
-    """Chen et al. 2020, section 4.1: the model's output f becomes T f, against a one-hot label."""
+    """Chen et al. 2020, section 4.1: the model's output f becomes T f, against a one-hot label.
+
+    transition: function of a row f that returns T f
+    """
 
     def reference(logits, target):
-        p = torch.softmax(logits, -1)
-        corrected = p @ transition(logits.size(-1)).to(p).T
+        corrected = transition(torch.softmax(logits, -1))
         return -corrected.gather(1, target.unsqueeze(1)).squeeze(1).log()
 
     return reference
 
 
-def uniform_transition(rate):
-    """1−r on the diagonal, r/(M−1) elsewhere; so is uniform smoothing."""
+def times(matrix):
+    """Function of rows f that returns the rows T f; matrix: function of the number of types that returns T."""
+    return lambda rows: rows @ matrix(rows.size(-1)).to(rows).T
 
-    def matrix(types):
-        wrong = torch.full((types, types), rate / (types - 1), dtype=torch.float64)
-        return wrong + (1 - rate - rate / (types - 1)) * torch.eye(types, dtype=torch.float64)
 
-    return matrix
+def uniform_noise(rate):
+    """T f of T with 1−r on the diagonal and r/(M−1) elsewhere, which for a large vocabulary is too large to be made."""
+
+    def transition(rows):
+        others = rows.sum(-1, keepdim=True) - rows
+        return (1 - rate) * rows + rate / (rows.size(-1) - 1) * others
+
+    return transition
+
+
+def uniform_smoothing(mass):
+    """S f of S = (1−α) I + α/M (Chen et al. 2020, eq. 2)."""
+    return lambda rows: (1 - mass) * rows + mass * rows.mean(-1, keepdim=True)
 
 
 def logit_smoothing(smoothing):
-    """Eq. 19 of Chen et al. 2020, its right side: the softmax of S h."""
-
-    def reference(logits, target):
-        return cross_entropy(logits @ smoothing(logits.size(-1)).to(logits).T, target)
-
-    return reference
+    """Eq. 19 of Chen et al. 2020, its right side: the softmax of S h. smoothing: function of rows h: S h."""
+    return lambda logits, target: cross_entropy(smoothing(logits), target)
 
 
 def z_loss(base, weight):
@@ -304,15 +312,15 @@ CASES = [
     Case(
         "forward_correction",
         lambda v: ForwardCorrection(0.3),
-        forward_correction(uniform_transition(0.3)),
+        forward_correction(uniform_noise(0.3)),
         "forward_correction",
         {"noise_rate": 0.3},
     ),
-    Case("forward_correction_wrong", lambda v: ForwardCorrection(0.9), forward_correction(uniform_transition(0.9))),
+    Case("forward_correction_wrong", lambda v: ForwardCorrection(0.9), forward_correction(uniform_noise(0.9))),
     Case(
         "logit_smoothing",
         lambda v: LogitSmoothing(0.4),
-        logit_smoothing(lambda types: uniform_transition(0.4 * (types - 1) / types)(types)),
+        logit_smoothing(uniform_smoothing(0.4)),
         "logit_smoothing",
         {"label_smoothing": 0.4},
     ),

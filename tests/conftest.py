@@ -1,5 +1,6 @@
 """What all tests share: a tiny corpus, binarized by fairseq, and a way to run the installed console commands."""
 
+import importlib.util
 import os
 import random
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from labo_fairseq.compat.torchvision_ops import import_torchvision
 
 BIN = Path(sys.executable).parent
 TYPES = 20
@@ -28,6 +31,14 @@ def run_cli():
     The command is the one beside the running Python, whatever the PATH says.
     """
     return _run_cli
+
+
+@pytest.fixture(scope="session")
+def torchmetrics():
+    """The module; it imports torchvision where there is one, which beside a CPU-only torch needs our mend first."""
+    if importlib.util.find_spec("torchvision"):
+        import_torchvision()
+    return pytest.importorskip("torchmetrics")
 
 
 @pytest.fixture(scope="session")

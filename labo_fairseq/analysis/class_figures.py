@@ -75,7 +75,7 @@ def training(logs):
     found = sorted(one["error"] for epochs in logs.values() for one in epochs if "error" in one)
     if found:  # the first epochs would press all others together
         errors.set_ylim(0, 1.5 * found[int(0.9 * (len(found) - 1))] + 0.1)
-    figures.legend_below(figure, losses, min(2, len(logs)))  # names of runs are long
+    figures.legend_below(figure, losses)
     return figure
 
 
@@ -89,7 +89,7 @@ def ece_by_epoch(logs):
         axes.set_ylabel("ECE")
         axes.set_ylim(bottom=0)
     panels[-1].set_xlabel("epoch")
-    figures.legend_below(figure, panels[0], min(2, len(logs)))  # names of runs are long
+    figures.legend_below(figure, panels[0])
     return figure
 
 
@@ -126,23 +126,21 @@ def errors_by_weight(errors):
 def _line(axes, epochs, key, i, label):
     points = [(one["epoch"], one[key]) for one in epochs if key in one]
     if points:
-        look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "linewidth": 1.4}
-        axes.plot(*zip(*points, strict=True), label=label, **look)
+        axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4, **figures.look(i))
 
 
 def risk_coverage(curves, signature):
     """Error rate of the most confident images against their share. curves: {name: (coverage, risk)}."""
     figure, (axes,) = new_figure(1, 3.6)
     for i, (name, (coverage, risk)) in enumerate(curves.items()):
-        look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
-        look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 4, "markevery": 0.1}
-        axes.plot(100 * coverage, 100 * risk, label=f"{plain(name)} (area {100 * risk.mean():.2f}%)", **look)
+        label = f"{plain(name)} (area {100 * risk.mean():.2f}%)"
+        axes.plot(100 * coverage, 100 * risk, label=label, markevery=0.1, **figures.marked(i))
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("coverage: most confident images answered (%)")
     axes.set_ylabel("risk: errors among them (%)")
     axes.set_title("Risk and coverage", **title())
-    axes.legend(frameon=False, loc="upper left")
+    figures.legend_below(figure, axes)
     return _signed(figure, signature)
 
 

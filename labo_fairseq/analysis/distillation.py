@@ -117,7 +117,7 @@ def table(points):
 
 
 def series(points):
-    """{curve: [(γ, mean accuracy, half-width of the 95% interval or None)]}, for inside_figures.lines."""
+    """{curve: [(γ, mean accuracy, half-width of the 95% interval or None)]}, for figures.lines."""
     found = {}
     for p in points:
         if not math.isnan(p.gamma):

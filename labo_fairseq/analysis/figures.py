@@ -38,14 +38,12 @@ def training_curves(logs):
     """
     figure, (axes,) = new_figure(1, 3.6)
     for i, (name, log) in enumerate(logs.items()):
-        colour, style = COLOURS[i % len(COLOURS)], STYLES[i % len(STYLES)]
         train = [(point.update, point.nll_loss) for point in log.train if point.nll_loss is not None]
         valid = [(point.update, point.nll_loss) for point in log.valid if point.nll_loss is not None]
         if train:
-            axes.plot(*zip(*train, strict=True), color=colour, linewidth=0.8, alpha=0.55)
+            axes.plot(*zip(*train, strict=True), color=look(i)["color"], linewidth=0.8, alpha=0.55)
         if valid:
-            marker = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-            axes.plot(*zip(*valid, strict=True), color=colour, linestyle=style, label=plain(name), **marker)
+            axes.plot(*zip(*valid, strict=True), label=plain(name), **marked(i))
     values = [point.nll_loss for log in logs.values() for point in log.valid if point.nll_loss is not None]
     if values:
         low, high = min(values), max(values)
@@ -53,7 +51,7 @@ def training_curves(logs):
     axes.set_xlabel("update")
     axes.set_ylabel("negative log-likelihood (bits/token)")
     axes.set_title("Training: validation with marks, training set thin", **title())
-    axes.legend(frameon=False)
+    legend_below(figure, axes)
     return figure
 
 
@@ -71,7 +69,7 @@ def split_scores(parts, names, heading):
     axes.set_xticks(range(len(parts)), [part.name for part in parts])
     axes.set_ylabel(plain(heading))
     axes.set_title("Scores by training frequency of the source", **title())
-    legend_below(figure, axes, len(names))
+    legend_below(figure, axes)
     return figure
 
 
@@ -81,14 +79,13 @@ def word_f1(found):
     labels = [words.bucket_name(words.FREQUENCIES, i) for i in range(len(words.FREQUENCIES))]
     for i, (name, matches) in enumerate(found.items()):
         points = [(place, 100 * m.f1) for place, m in enumerate(matches) if m.f1 is not None]
-        look = {"linestyle": STYLES[i % len(STYLES)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-        axes.plot(*zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], label=plain(name), **look)
+        axes.plot(*zip(*points, strict=True), label=plain(name), **marked(i))
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("occurrences of the word in the training text")
     axes.set_ylabel("word F1 (%)")
     axes.set_title("Words by training frequency", **title())
-    axes.legend(frameon=False)
+    legend_below(figure, axes)
     return figure
 
 
@@ -102,8 +99,8 @@ def confidence_histograms(found):
         for i, histogram in enumerate(of_splits):
             edges = [edge / len(histogram.counts) for edge in range(len(histogram.counts) + 1)]
             shares = [100 * share for share in histogram.shares]
-            look = {"color": SPLIT_COLOURS[i % len(SPLIT_COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
-            axes.stairs(shares, edges, label=histogram.split, linewidth=1.6, **look)
+            line = {"color": SPLIT_COLOURS[i % len(SPLIT_COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
+            axes.stairs(shares, edges, label=histogram.split, linewidth=1.6, **line)
         axes.set_title(plain(name), **title())
         axes.set_ylabel("% of tokens")
         axes.set_xlim(0, 1)
@@ -129,15 +126,13 @@ def reliability(bins, name, unit="tokens"):
             [max(0, row["accuracy"] - row["accuracy_low"]) for row in rows],
             [max(0, row["accuracy_high"] - row["accuracy"]) for row in rows],
         ]
-        colour = COLOURS[i % len(COLOURS)]
-        look = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linestyle": STYLES[i % len(STYLES)]}
         label = f"{when} calibration" if when in ("before", "after") else plain(when)
         label += f" (ECE {_expected_error(rows):.3f})"
-        accuracy.errorbar(x, y, errors, color=colour, capsize=2, linewidth=1.4, label=label, **look)
+        accuracy.errorbar(x, y, errors, capsize=2, linewidth=1.4, label=label, **marked(i))
         edges = [row["bin_low"] for row in bins if row["when"] == when]
         edges.append(max(row["bin_high"] for row in bins if row["when"] == when))
         counts = [row["count"] for row in bins if row["when"] == when]
-        numbers.stairs(counts, edges, color=colour, linestyle=STYLES[i % len(STYLES)], linewidth=1.4)
+        numbers.stairs(counts, edges, linewidth=1.4, **look(i))
     accuracy.set_xlim(0, 1)
     accuracy.set_ylim(0, 1)
     accuracy.set_ylabel("accuracy")
@@ -145,6 +140,25 @@ def reliability(bins, name, unit="tokens"):
     accuracy.legend(frameon=False, loc="best")  # overconfident systems lie low, smoothed ones high
     numbers.set_ylabel(unit)
     numbers.set_xlabel("confidence")
+    return figure
+
+
+def lines(series, x_label, y_label, heading, log_x=False, levels=()):
+    """Curves with error bars. series: {name: [(x, y, half-width or None), …]}; levels: [(y, name)], dashed."""
+    figure, (axes,) = new_figure(1, 3.4)
+    for i, (name, points) in enumerate(series.items()):
+        x, y, errors = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+        bars = None if None in errors else errors
+        axes.errorbar(x, y, bars, label=plain(name), linewidth=1.4, capsize=2, **marked(i))
+    for y, name in levels:
+        axes.axhline(y, color=GREY, linewidth=0.8, linestyle=":")
+        axes.annotate(plain(name), (1, y), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+    if log_x:
+        axes.set_xscale("log")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.set_title(heading, **title())
+    legend_below(figure, axes)
     return figure
 
 
@@ -175,10 +189,25 @@ def title():
     return {"loc": "left", "fontsize": 10.5}
 
 
-def legend_below(figure, axes, entries):
-    """A legend of the lines of `axes` under the whole figure."""
+def look(i):
+    """Colour and style of the i-th line; none of the first 32 look alike."""
+    # the second round of colours begins with another style
+    return {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[(i + i // len(COLOURS)) % len(STYLES)]}
+
+
+def marked(i):
+    """Colour, style and marker of the i-th line."""
+    return {**look(i), "marker": MARKERS[(i + 3 * (i // len(COLOURS))) % len(MARKERS)], "markersize": 4}
+
+
+def legend_below(figure, axes):
+    """A legend of the lines of `axes` under the whole figure, which becomes higher by it."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, entries), frameon=False)
+    if not labels:
+        return
+    columns = max(1, min(3, len(labels), 72 // (8 + max(map(len, labels)))))
+    figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(labels) // columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def plain(text):

@@ -48,28 +48,6 @@ def _grid(rows, columns):
     return figure, panels
 
 
-def lines(series, x_label, y_label, heading, log_x=False, levels=()):
-    """Curves with error bars. series: {name: [(x, y, half-width or None), …]}; levels: [(y, name)], dashed."""
-    figure, (axes,) = new_figure(1, 3.9)
-    for i, (name, points) in enumerate(series.items()):
-        x, y, errors = zip(*sorted(points, key=lambda point: point[0]), strict=True)
-        bars = None if None in errors else errors
-        look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4.5}
-        look |= {"linestyle": STYLES[i % len(STYLES)], "linewidth": 1.4, "capsize": 2}
-        axes.errorbar(x, y, bars, label=plain(name), **look)
-    for y, name in levels:
-        axes.axhline(y, color=GREY, linewidth=0.8, linestyle=":")
-        axes.annotate(plain(name), (1, y), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
-    if log_x:
-        axes.set_xscale("log")
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.set_title(heading, **title())
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    return figure
-
-
 def targets(rows, heading):
     """A panel per distribution, bars by type, on a logarithmic scale (Lu et al. 2023, Figure 1c, but linear there).
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .figures import COLOURS, GREY, MARKERS, STYLES, new_figure, plain, title
+from .figures import COLOURS, GREY, MARKERS, look, new_figure, plain, title
 
 NAMES = {"alpha": "α", "beta": "β", "gamma": "γ"}
 
@@ -26,7 +26,7 @@ def optima(rates, curves, heading):
     """Figures 2 to 4: best target mass over the clean rate. curves: {name: (A,)}."""
     figure, (axes,) = new_figure(1, 3.5)
     for i, (name, values) in enumerate(curves.items()):
-        axes.plot(rates, values, color=COLOURS[i % len(COLOURS)], linestyle=STYLES[i % len(STYLES)], label=plain(name))
+        axes.plot(rates, values, label=plain(name), **look(i))
     axes.set_xlabel("clean rate a")
     axes.set_ylabel("best p on the label")
     axes.set_ylim(0, 1.02)
@@ -44,8 +44,8 @@ def slices(curves, points, heading):
     for axes, (rate, (masses, losses)) in zip(panels, curves.items(), strict=True):
         axes.plot(masses, losses, color=GREY, linewidth=1.4, label="predicted")
         for i, (name, found) in enumerate(points[rate].items()):
-            look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": "none", "markersize": 5}
-            axes.plot(*zip(*found, strict=True), label=name, **look)
+            marks = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": "none", "markersize": 5}
+            axes.plot(*zip(*found, strict=True), label=name, **marks)
         axes.set_ylabel("loss (nats)")
         axes.set_ylim(bottom=0)
         axes.set_title(f"{heading}, clean rate {rate:g}", **title())
@@ -69,19 +69,6 @@ def heatmaps(rates, masses, fields, marks=None):
         axes.set_ylabel("p on the label")
         axes.set_title(f"{heading} (+: {best})", **title())
     panels[-1].set_xlabel("clean rate a")
-    return figure
-
-
-def lines(heading, found, xlabel, ylabel):
-    """Figures 8, 10 and 11: lines with marks. found: {name: [(x, y)]}."""
-    figure, (axes,) = new_figure(1, 3.9)
-    for i, (name, points) in enumerate(found.items()):
-        look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
-        axes.plot(*zip(*points, strict=True), marker=MARKERS[i % len(MARKERS)], markersize=4, label=name, **look)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    axes.set_title(heading, **title())
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 

@@ -30,7 +30,8 @@ class ForwardCorrection:
         keep = torch.full_like(nll, 1 - self.rate)
         wrong = torch.zeros_like(nll) + self.rate / (rows.types - 1)
         # both terms in the log domain: p_k itself underflows, and 1 − p_k cancels
-        value = -torch.logaddexp(keep.log() - nll, wrong.log() + torch.log(-torch.expm1(-nll)))
+        likelihood = torch.stack([keep.log() - nll, wrong.log() + torch.log(-torch.expm1(-nll))])
+        value = -torch.logsumexp(likelihood, 0)  # logaddexp would round a row otherwise in another batch
         weight = (keep - wrong) * torch.exp(value - nll)
         return value, Coefficients(a=weight, e=-weight)
 

@@ -1,6 +1,5 @@
 """Measures of image classifiers from files of predictions: against torchmetrics and the formulas; the report."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -14,7 +13,6 @@ from scipy.stats import binom
 from labo_fairseq import cli
 from labo_fairseq.analysis import classification, predictions
 from labo_fairseq.calibration.measures import reliability
-from labo_fairseq.compat.torchvision_ops import import_torchvision
 from labo_fairseq.errors import UserError
 from labo_fairseq.functional import calibration as functional
 
@@ -40,10 +38,8 @@ def run_folder(folder, seed=0, flags=(), scale=2.0):
     return folder
 
 
-def test_equal_to_torchmetrics():
-    if importlib.util.find_spec("torchvision"):
-        import_torchvision()  # torchmetrics imports it
-    metrics = pytest.importorskip("torchmetrics.functional.classification")
+def test_equal_to_torchmetrics(torchmetrics):
+    metrics = torchmetrics.functional.classification
     found = make()
     measured = predictions.measures(found)
     p, labels = torch.from_numpy(found.logits).double().softmax(1), torch.from_numpy(found.labels)

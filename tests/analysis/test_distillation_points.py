@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labo_fairseq.analysis import distillation, inside_figures
+from labo_fairseq.analysis import distillation, figures
 from labo_fairseq.analysis.distillation import Point, curve_of, smoothness
 
 
@@ -71,4 +71,4 @@ def test_the_table_and_the_figure_have_the_same_numbers(tmp_path):
     assert found["M3: student of the hard teacher, by T"][0][:2] == (0.3, 94.0)
     assert list(found)[-1] == "teacher, LABO fixed" and found["teacher, LABO fixed"][0][2] is None
     pytest.importorskip("matplotlib")
-    inside_figures.lines(found, "γ", "accuracy", "study").savefig(tmp_path / "x.png")
+    figures.lines(found, "γ", "accuracy", "study").savefig(tmp_path / "x.png")

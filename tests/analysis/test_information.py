@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labo_fairseq.analysis import inside_figures
+from labo_fairseq.analysis import figures
 from labo_fairseq.analysis.information import estimate
 from labo_fairseq.errors import UserError
 
@@ -122,6 +122,6 @@ def test_nothing_random_is_an_error():
 def test_the_figure_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     series = {"hard": [(2, 0.7, 0.01), (1, 0.5, 0.01)], "_one seed": [(1, 0.4, None)]}
-    figure = inside_figures.lines(series, "x", "y", "title", log_x=True, levels=[(math.log(2), "log 2")])
+    figure = figures.lines(series, "x", "y", "title", log_x=True, levels=[(math.log(2), "log 2")])
     figure.savefig(tmp_path / "x.png")
     assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2]

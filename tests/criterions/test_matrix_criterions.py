@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from _cases import forward_correction, logit_smoothing
+from _cases import forward_correction, logit_smoothing, times
 from _models import build, run
 
 from labo_fairseq.errors import UserError
@@ -20,9 +20,9 @@ def matrix_smoothing(logits, target):
 
 
 CRITERIONS = [
-    ("forward_correction", "transition", forward_correction(some_matrix)),
+    ("forward_correction", "transition", forward_correction(times(some_matrix))),
     ("matrix_smoothing", "smoothing_matrix", matrix_smoothing),
-    ("logit_smoothing", "smoothing_matrix", logit_smoothing(some_matrix)),
+    ("logit_smoothing", "smoothing_matrix", logit_smoothing(times(some_matrix))),
 ]
 each_criterion = pytest.mark.parametrize("name, flag, reference", CRITERIONS, ids=[row[0] for row in CRITERIONS])
 

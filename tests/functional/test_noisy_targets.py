@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from _cases import cross_entropy, forward_correction, logit_smoothing
+from _cases import cross_entropy, forward_correction, logit_smoothing, times
 
 from labo_fairseq.functional import (
     CrossEntropy,
@@ -36,9 +36,9 @@ def matrix_smoothing(logits, target):
 
 
 LOSSES = {
-    "correction": (TransitionCorrection, forward_correction(some_matrix)),
+    "correction": (TransitionCorrection, forward_correction(times(some_matrix))),
     "smoothing": (MatrixSmoothing, matrix_smoothing),
-    "logits": (MatrixLogitSmoothing, logit_smoothing(some_matrix)),
+    "logits": (MatrixLogitSmoothing, logit_smoothing(times(some_matrix))),
 }
 each_loss = pytest.mark.parametrize("make, reference", LOSSES.values(), ids=LOSSES)
 
@@ -117,7 +117,7 @@ def test_forward_correction_at_its_limits(rate):
         p = torch.softmax(logits[2], -1)[0]
         torch.testing.assert_close(got[2], -torch.log((1 - p) / 2), **EXACT)
     else:
-        expected = forward_correction(lambda types: uniform_smoothing(types, 1 - rate))(logits, target)
+        expected = forward_correction(times(lambda types: uniform_smoothing(types, 1 - rate)))(logits, target)
         torch.testing.assert_close(got, expected, **EXACT)
 
 
