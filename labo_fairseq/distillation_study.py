@@ -103,8 +103,7 @@ def _outputs(path, args):
     from .classify_report import ensure_predictions
 
     checkpoint = predictions.checkpoint_of(path)
-    here = path.parents[2] / "data" / path.parents[1].name
-    ensure_predictions(checkpoint, ["train"], args.data or (str(here) if here.exists() else None), args.cpu)
+    ensure_predictions(checkpoint, ["train"], args.data, args.cpu)
     return predictions.read(predictions.path_beside(checkpoint, "train"))
 
 

@@ -110,13 +110,15 @@ def is_of_images(task):
 def load_models(paths, data, device, overrides=None):
     """(models in evaluation mode on the device, their task on the folder `data`); weights_only, by the bridge's list.
 
-    data: None for the folder that the models were trained on.
+    data: None for the folder that the models were trained on. Where its name is relative and not found from here, it is
+    looked for from the folders above the checkpoint, in one of which the training was started.
     Raises UserError for a missing or refused file and for checkpoints of different vocabularies.
     """
     for path in paths:
         if not os.path.isfile(path):
             raise UserError(f"{path}: no such file: --path needs checkpoints, separated by '{os.pathsep}'")
     models, task = [], None
+    data = _data_of(paths[0]) if data is None else data
     overrides = {**({} if data is None else {"data": data}), **(overrides or {})}
     for path in paths:
         try:
@@ -129,6 +131,18 @@ def load_models(paths, data, device, overrides=None):
             raise UserError(f"{path}: {reason}: calibration needs a Transformer decoder with a plain output projection")
         models.append(model.to(device).eval())
     return models, task
+
+
+def _data_of(path):
+    """The folder of a checkpoint's data where it is not found from here but from above the checkpoint; else None."""
+    try:
+        data = checkpoint_utils.load_checkpoint_to_cpu(path)["cfg"]["task"].data
+    except Exception:  # whatever is wrong with the file is said when the model is loaded
+        return None
+    if not isinstance(data, str) or os.path.exists(data.split(os.pathsep)[0]):
+        return None
+    above = (folder / data for folder in Path(path).resolve().parents)
+    return next((str(folder) for folder in above if folder.exists()), None)
 
 
 def _of_direction(model, task, path):
