@@ -81,7 +81,7 @@ def training(logs):
 
 def ece_by_epoch(logs):
     """ECE above, ECE after temperature scaling below, as Figure 6 of Guo (2020)."""
-    figure, panels = new_figure(2, 5.0, sharex=True, sharey=True)
+    figure, panels = new_figure(2, 5.0, sharex=True)
     for axes, key, heading in zip(panels, ("ece", "ece_scaled"), ("ECE", "ECE after scaling"), strict=True):
         for i, (name, epochs) in enumerate(logs.items()):
             _line(axes, epochs, key, i, plain(name))
@@ -140,8 +140,8 @@ def risk_coverage(curves, signature):
     axes.set_xlabel("coverage: most confident images answered (%)")
     axes.set_ylabel("risk: errors among them (%)")
     axes.set_title("Risk and coverage", **title())
-    figures.legend_below(figure, axes)
-    return _signed(figure, signature)
+    figures.legend_below(figure, axes, signature)
+    return figure
 
 
 def confusion(counts, classes, name, signature):

@@ -200,14 +200,15 @@ def marked(i):
     return {**look(i), "marker": MARKERS[(i + 3 * (i // len(COLOURS))) % len(MARKERS)], "markersize": 4}
 
 
-def legend_below(figure, axes):
-    """A legend of the lines of `axes` under the whole figure, which becomes higher by it."""
+def legend_below(figure, axes, note=None):
+    """A legend of the lines of `axes` under the whole figure, which becomes higher by it; above it a small note."""
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
     columns = max(1, min(3, len(labels), 72 // (8 + max(map(len, labels)))))
     figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(labels) // columns))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, title=note)
+    legend.get_title().set(fontsize=6.5, color=GREY)
 
 
 def plain(text):

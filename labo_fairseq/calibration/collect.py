@@ -136,7 +136,7 @@ def load_models(paths, data, device, overrides=None):
 def _data_of(path):
     """The folder of a checkpoint's data where it is not found from here but from above the checkpoint; else None."""
     try:
-        data = checkpoint_utils.load_checkpoint_to_cpu(path)["cfg"]["task"].data
+        data = checkpoint_utils.load_checkpoint_to_cpu(path)["cfg"]["task"]["data"]
     except Exception:  # whatever is wrong with the file is said when the model is loaded
         return None
     if not isinstance(data, str) or os.path.exists(data.split(os.pathsep)[0]):

@@ -56,6 +56,24 @@ def test_predictions_are_the_models_on_plain_images(run, measured):
     assert predictions.measures(found)["accuracy"] > 0.3
 
 
+def test_images_are_found_from_where_the_training_was_started(run, tmp_path, monkeypatch):
+    """`--data images` of a training in EXPERIMENT, measured from elsewhere as EXPERIMENT/…/run."""
+    checkpoint = tmp_path / "experiment/mnist10k/run/checkpoint_best.pt"
+    checkpoint.parent.mkdir(parents=True)
+    state = torch.load(run / "checkpoints/checkpoint_best.pt", weights_only=False)
+    state["cfg"]["task"]["data"] = "images"
+    torch.save(state, checkpoint)
+    (tmp_path / "experiment/images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    _, task = load_models(["experiment/mnist10k/run/checkpoint_best.pt"], None, "cpu")
+    assert task.cfg.data == str(tmp_path / "experiment/images")
+    _, task = load_models(["experiment/mnist10k/run/checkpoint_best.pt"], "other", "cpu")
+    assert task.cfg.data == "other"
+    (tmp_path / "images").mkdir()
+    _, task = load_models(["experiment/mnist10k/run/checkpoint_best.pt"], None, "cpu")
+    assert task.cfg.data == "images"
+
+
 def test_pictures_and_tables_are_there(measured):
     out, _ = measured
     names = ("classes_reliability_1", "bin_errors_1", "softmax_histogram", "risk_coverage", "confusion_1")
