@@ -12,6 +12,7 @@ import sys
 MODULES = frozenset(
     {
         "fairseq.checkpoint_utils",
+        "fairseq.data.iterators",
         "fairseq.dataclass.configs",
         "fairseq.distributed.utils",
         "fairseq.file_io",

@@ -8,6 +8,7 @@ from .attention import disable_encoder_fast_path
 from .checkpoints import allow_checkpoint_globals, explain_foreign_vocabularies, explain_refused_checkpoints
 from .confidence import print_sentence_confidence
 from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
+from .fetching import end_fetching_before_shutdown
 from .launch import check_world_size
 from .source import (
     count_accumulated_batches,
@@ -45,6 +46,7 @@ MODULE_MENDS = {
         explain_foreign_vocabularies,
         save_whole_files,
     ],
+    "fairseq.data.iterators": [end_fetching_before_shutdown],
     "fairseq.distributed.utils": [
         allow_broadcast_globals,
         explain_lost_workers,
