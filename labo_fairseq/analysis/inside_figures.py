@@ -19,7 +19,7 @@ def penultimate(found, classes, limit=100):
     for row, (system, by_subset) in zip(panels, found.items(), strict=True):
         for axes, subset in zip(row, subsets, strict=True):
             _scatter(axes, by_subset[subset][0], classes, limit)
-            axes.set_title(f"{plain(system)}, {subset}", **title())
+            axes.set_title(f"{plain(system)}\n{subset}", **title())
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
