@@ -45,6 +45,7 @@ def slices(curves, points, heading):
         axes.plot(masses, losses, color=GREY, linewidth=1.4, label="predicted")
         for i, (name, found) in enumerate(points[rate].items()):
             marks = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": "none", "markersize": 5}
+            marks |= {"fillstyle": "none" if i else "full"}  # several may lie on one point
             axes.plot(*zip(*found, strict=True), label=name, **marks)
         axes.set_ylabel("loss (nats)")
         axes.set_ylim(bottom=0)
