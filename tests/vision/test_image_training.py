@@ -268,6 +268,32 @@ def test_two_workers(tmp_path, run_cli):
     assert valid["_images"]["sum"] == 2 * 144  # fairseq adds up both epochs; a tenth of 1,438 images
 
 
+AS_ONE = ["tf_reg", "kr_ls", "beta_smoothing --store-ema", "cs_kd", "forward_correction", "logit_smoothing"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("criterion", AS_ONE)
+def test_two_workers_train_as_one(criterion, tmp_path, run_cli):
+    """Parameters after ten updates, those of the criterion and of the EMA model too."""
+    args = [*SMALL, "--criterion", *criterion.split(), "--augmentation", "none", "--max-update", 10]
+    args += ["--user-dir", USER_DIR, "--task", "torchvision_classification", "--disable-validation", "--num-workers", 0]
+    fairseq_train = Path(sys.executable).with_name("fairseq-train")
+    two = "--distributed-world-size 2 --ddp-backend legacy_ddp --distributed-backend gloo".split()
+    for name, launcher, more in (
+        ("one", [fairseq_train], ["--update-freq", 2]),
+        ("two", ["torchrun", "--standalone", "--nproc_per_node", 2, fairseq_train], two),
+    ):
+        done = run_cli(*launcher, *args, *more, "--save-dir", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    one, two = (torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True) for name in ("one", "two"))
+    for part in ("model", "criterion"):
+        assert (one.get(part) or {}).keys() == (two.get(part) or {}).keys()
+        torch.testing.assert_close(two.get(part) or {}, one.get(part) or {}, rtol=0, atol=1e-6)
+    ema = [state["extra_state"].get("ema", {}) for state in (one, two)]
+    assert bool(ema[0]) == ("--store-ema" in criterion)
+    torch.testing.assert_close(ema[1], ema[0], rtol=0, atol=1e-6)
+
+
 # --- flags ---
 
 CONFIGS = [
