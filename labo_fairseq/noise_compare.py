@@ -26,6 +26,7 @@ class Comparison:
     p: float
     classes: int
     predicted: float  #: of the theory, infinite without smoothing
+    drawn: float  #: of a perfect fit of the training labels as they were drawn, whose share of wrong ones is random
     fitted: float  #: on the training images
     held_out: float
     averaging: float
@@ -34,9 +35,10 @@ class Comparison:
     accuracy: float  #: held out
     best_accuracy: float | None  #: of the best epoch, on validation images
 
-    def deviation(self, measured):
-        """(measured − predicted)/predicted in percent; None where the prediction is 0 or infinite."""
-        return 100 * (measured / self.predicted - 1) if 0 < self.predicted < np.inf else None
+    def deviation(self, measured, predicted=None):
+        """(measured − predicted)/predicted in percent, of the theory by default; None where that is 0 or infinite."""
+        predicted = self.predicted if predicted is None else predicted
+        return 100 * (measured / predicted - 1) if 0 < predicted < np.inf else None
 
 
 def run(args):
@@ -83,6 +85,7 @@ def _comparison(folder, args):
         p,
         classes,
         float(label_noise.matrix_loss(kind, smoothing, transition)) + 0.0,
+        -float(torch.xlogy(tested[:, _clean(train)], smoothing[:, train.labels]).sum(0).mean()) + 0.0,
         _loss(train, tested.numpy()),
         _loss(test, tested.numpy()),
         -float(torch.xlogy(tested, posterior).sum()) / classes + 0.0,
@@ -143,12 +146,14 @@ def _finite(row):
 
 
 def _comparison_table(found):
-    heading = ["run", "type", "clean rate", "p", "predicted", "fitted", "deviation %", "held out", "deviation %"]
+    heading = ["run", "type", "clean rate", "p", "predicted", "fitted", "deviation %"]
+    heading += ["as drawn", "fitted deviation %", "held out", "held-out deviation %"]
     heading += ["averaging", "excess", "memorised %", "accuracy %", "best epoch %"]
     rows = [heading]
     for one in found:
         row = [one.run, one.type, f"{one.clean_rate:.3f}", f"{one.p:.3f}", f"{one.predicted:.4f}", f"{one.fitted:.4f}"]
-        row += [shown(one.deviation(one.fitted), "+.1f"), f"{one.held_out:.4f}"]
+        row += [shown(one.deviation(one.fitted), "+.1f"), f"{one.drawn:.4f}"]
+        row += [shown(one.deviation(one.fitted, one.drawn), "+.1f"), f"{one.held_out:.4f}"]
         row += [shown(one.deviation(one.held_out), "+.1f"), f"{one.averaging:.4f}", f"{one.excess:.4f}"]
         row += [f"{100 * one.memorised:.2f}", f"{100 * one.accuracy:.2f}"]
         rows.append([*row, shown(None if one.best_accuracy is None else 100 * one.best_accuracy, ".2f")])

@@ -46,9 +46,21 @@ def test_a_network_that_fits_has_the_predicted_loss(tmp_path, capsys, noisy_test
     kind = "beta" if noisy_test else "alpha"
     expected = float(label_noise.uniform_loss(kind, torch.tensor(0.7, dtype=torch.float64), 0.8, 10))
     assert found["type"] == kind and found["predicted"] == pytest.approx(expected)
+    assert found["fitted"] == pytest.approx(found["drawn"], rel=1e-5)
     assert found["fitted"] == pytest.approx(expected, rel=1e-5 if kind == "alpha" else 0.02)
     assert found["held_out"] == pytest.approx(found["averaging"], rel=1e-5) and found["averaging"] < expected
     assert found["excess"] == pytest.approx(0, abs=1e-5) and found["memorised"] == 1
+
+
+def test_the_share_of_wrong_labels_that_were_drawn(tmp_path, capsys):
+    """By hand: 100 of 400 labels are wrong at a noise rate of 0.2; α type, p = 0.7."""
+    run = write_run(tmp_path / "run", 0.7, 0.75, memory=True)
+    edit(tmp_path / "run", "symmetric:0.25", "symmetric:0.2")
+    (found,) = compared(capsys, run)
+    expected = -0.75 * np.log(0.7) - 0.25 * np.log(0.3 / 9)
+    assert found["clean_rate"] == pytest.approx(0.8)
+    assert found["drawn"] == pytest.approx(expected) and found["fitted"] == pytest.approx(expected, rel=1e-5)
+    assert found["predicted"] == pytest.approx(-0.8 * np.log(0.7) - 0.2 * np.log(0.3 / 9))
 
 
 def test_a_network_that_averages_has_a_lower_loss_and_an_excess(tmp_path, capsys):
@@ -92,5 +104,5 @@ def edit(run, old, new):
 
 
 def test_no_prediction_no_deviation():
-    one = noise_compare.Comparison("r", "alpha", 1.0, 1.0, 10, 0.0, 0.1, 0.1, 0.0, 0.0, 1.0, 1.0, None)
+    one = noise_compare.Comparison("r", "alpha", 1.0, 1.0, 10, 0.0, 0.0, 0.1, 0.1, 0.0, 0.0, 1.0, 1.0, None)
     assert one.deviation(one.fitted) is None
