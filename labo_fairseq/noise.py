@@ -6,8 +6,9 @@
 estimate: the share of right labels among those of --subset, from a model that never saw them, and from it the best
 label smoothing for clean test labels (alpha) and for equally noisy ones (beta). "mean field" is ours: clean rate and
 temperature by maximum likelihood, with a 95 % bootstrap interval. It takes the noise to be uniform, and counts mistakes
-that the model is sure of as noise. "confident joint" is cleanlab's, where that is installed
-(pip install 'labo_fairseq[noise]'). Where the run itself made labels wrong, the true rate stands beside them.
+that the model is sure of as noise. "agreement" is the share of labels that the model predicts; where the estimate is
+far above it, the noise may be of another kind, and a warning says so. "confident joint" is cleanlab's, where that is
+installed (pip install 'labo_fairseq[noise]'). Where the run itself made labels wrong, the true rate stands beside them.
 
 compare: the loss that Chen et al. (2020) predict for a model that fits its noisy, smoothed training labels, beside what
 each RUN reaches on its training images and on held-out ones: with their clean labels (alpha), or, for a run with
@@ -22,6 +23,7 @@ compare, see scripts/experiments/chen_figures.yaml.
 """
 
 import json
+import sys
 
 from tqdm import tqdm
 
@@ -29,6 +31,8 @@ from .analysis import noise_estimate, predictions
 from .analysis.tables import TextTable, shown
 from .classify_report import ensure_predictions
 from .errors import UserError
+
+_GAP = 0.1  # of the estimate and the model's agreement with the labels, above which a warning tells of it
 
 
 def add_arguments(parser):
@@ -65,15 +69,27 @@ def _estimate(args):
     for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
         (found,) = predictions_of(folder, [args.subset], args)
         rows.append({"run": folder, **_estimate_row(found, args)})
+    for row in rows:
+        _warn_of_disagreement(row)
     if args.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return 0
-    heading = ["run", "images", "clean rate", "low", "high", "confident joint", "true", "error"]
+    heading = ["run", "images", "clean rate", "low", "high", "agreement", "confident joint", "true", "error"]
     heading += [f"{kind} {form}" for kind in ("alpha", "beta") for form in ("p", "α torch", "ε fairseq")]
     texts = [[row["run"], str(row["images"]), *(shown(v, ".4f") for v in list(row.values())[2:])] for row in rows]
     note = f"mean field, 95 % bootstrap interval ({args.samples} samples), on {args.subset}"
     print(TextTable("estimated share of right labels", [heading, *texts], [note]).as_tsv())
     return 0
+
+
+def _warn_of_disagreement(row):
+    """Noise that is not uniform looks like doubts of the model, which the mean field does not count."""
+    if row["clean_rate"] - row["agreement"] > _GAP:
+        print(
+            f"labo noise: warning: {row['run']}: estimates {100 * row['clean_rate']:.1f} % right labels, but the model "
+            f"agrees with {100 * row['agreement']:.1f} % only: it is a poor judge, or the noise is not uniform",
+            file=sys.stderr,
+        )
 
 
 def _estimate_row(found, args):
@@ -86,6 +102,7 @@ def _estimate_row(found, args):
         "clean_rate": estimate.clean_rate,
         "low": estimate.low,
         "high": estimate.high,
+        "agreement": float((found.logits.argmax(1) == found.labels).mean()),
         "confident_joint": noise_estimate.confident_joint(found),
         "true": true,
         "error": None if true is None else estimate.clean_rate - true,

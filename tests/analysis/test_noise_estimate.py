@@ -1,8 +1,11 @@
 """The clean rate from held-out predictions: made-up models whose noise is known, limits, cleanlab's answer."""
 
+import json
+
 import numpy as np
 import pytest
 
+from labo_fairseq import cli
 from labo_fairseq.analysis import noise_estimate, predictions
 
 
@@ -57,6 +60,32 @@ def test_the_likelihood_is_the_mixture():
     expected = -np.log(noisy[np.arange(50), one.labels]).mean()
     got = noise_estimate.negative_log_likelihood(one.logits, one.labels, 0.7, 2.0)
     assert got == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("noise", ["pair", "uniform"])
+def test_noise_that_looks_like_doubt_is_warned_of(tmp_path, capsys, noise):
+    """A model that has learned that a fifth of the labels is of the next class; or uniform noise, and a sure model."""
+    one = made_up(0.8, sharpness=20.0)
+    rows = np.arange(len(one))
+    p = np.full(one.logits.shape, 1e-4)
+    p[rows, one.clean_labels] = 1
+    labels = one.labels
+    if noise == "pair":
+        following = (one.clean_labels + 1) % 10
+        p[rows, following] = 0.25
+        labels = np.where(np.random.default_rng(1).random(len(one)) < 0.2, following, one.clean_labels)
+    found = predictions.Predictions(
+        np.log(p).astype(np.float32), labels, one.classes, "valid", ".", "", one.clean_labels
+    )
+    predictions.write(found, tmp_path / "checkpoint_best.valid.npz")
+    assert cli.main(["noise", "estimate", str(tmp_path), "--samples", "2", "--json"]) == 0
+    out, error = capsys.readouterr()
+    (row,) = json.loads(out)
+    assert row["agreement"] == pytest.approx(0.8, abs=0.02)
+    if noise == "pair":
+        assert row["clean_rate"] > 0.95 and "the noise is not uniform" in error
+    else:
+        assert row["clean_rate"] == pytest.approx(0.8, abs=0.02) and not error
 
 
 def test_cleanlab_comes_near_on_a_sharp_model():
