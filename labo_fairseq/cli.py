@@ -5,35 +5,49 @@ import importlib
 import os
 import sys
 
-# name: (module with add_arguments(parser) and run(args) -> exit code, line for the overview)
-SUBCOMMANDS = {
-    "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
-    "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
-    "calibrate": ("labo_fairseq.calibrate", "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram"),
-    "inference-calibration": ("labo_fairseq.inference_calibration", "ECE of the tokens that beam search produced"),
-    "sentence-confidence": ("labo_fairseq.sentence_confidence", "fit the probability that a translation is good"),
-    "export": ("labo_fairseq.decoding.export", "a checkpoint for the fast engine, with its temperature folded in"),
-    "distill-targets": ("labo_fairseq.distill_targets", "store a teacher's top probabilities for distillation"),
-    "distill-corpus": ("labo_fairseq.distill_corpus", "a training set from a teacher's translations of it"),
-    "translate": ("labo_fairseq.decoding.translate", "translate with an exported model, in fairseq's format"),
-    "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
-    "splits": ("labo_fairseq.analysis.splits", "scores by training frequency, as Table 4 of LABO; word F1"),
-    "confidence": ("labo_fairseq.analysis.confidence", "probabilities of the chosen tokens, as Figure 2 of LABO"),
-    "compare": ("labo_fairseq.analysis.compare", "what two systems do differently: n-grams, sentences, lengths"),
-    "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
-    "classify-report": ("labo_fairseq.classify_report", "accuracy, calibration, confusion of image classifiers"),
-    "noise": ("labo_fairseq.noise", "estimate label noise; compare trained models with the theory of smoothing"),
-    "optimal-smoothing": ("labo_fairseq.optimal_smoothing", "the best label smoothing under label noise, by theory"),
-    "penultimate": ("labo_fairseq.penultimate", "activations on the plane of three class templates, and tightness"),
-    "distillation-study": ("labo_fairseq.distillation_study", "students of hard, smoothed and LABO teachers, compared"),
-    "padding-calibration": ("labo_fairseq.padding_calibration", "what counting padding does to the ECE, in one figure"),
-    "mutual-information": ("labo_fairseq.mutual_information", "what a logit difference tells about the image"),
-    "targets": ("labo_fairseq.targets", "the smoothed target of one position, under label smoothing and LABO"),
-    "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, of training steps, of decoding"),
-    "average": ("labo_fairseq.average", "average the parameters of checkpoints, without running code in them"),
-    "experiment": ("labo_fairseq.experiment.cli", "a table of methods × seeds × directions from one file, resumable"),
-    "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
+# subject: {subcommand: line for the overview}. The subcommand a-b is the module commands/a_b.py, which has
+# add_arguments(parser) and run(args) -> exit code.
+SUBJECTS = {
+    "set up": {
+        "doctor": "show what is installed, which mends are active, and what to do where it fails",
+        "prepare": "turn a parallel corpus into fairseq binaries",
+        "benchmark": "measure time and memory of the losses, of training steps, of decoding",
+    },
+    "train": {
+        "experiment": "run methods × seeds × directions from one file, resumable, to a table",
+        "table": "show one row per training run: BLEU, true perplexity, updates per second",
+        "average": "average the parameters of checkpoints",
+        "distill-targets": "store a teacher's top probabilities for distillation",
+        "distill-corpus": "make a training set from a teacher's translations of it",
+    },
+    "evaluate translations": {
+        "score": "compute BLEU, chrF2 and TER of translations, with signatures and significance",
+        "splits": "compute scores by training frequency (Table 4 of LABO) and word F1",
+        "confidence": "show the probabilities of the chosen tokens (Figure 2 of LABO)",
+        "compare": "show what two systems do differently: n-grams, sentences, lengths",
+        "report": "write one HTML page about training runs: curves, scores, splits, examples",
+    },
+    "calibrate and decode": {
+        "calibrate": "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram",
+        "inference-calibration": "measure the ECE of the tokens that beam search produced",
+        "sentence-confidence": "fit the probability that a translation is good",
+        "export": "write a checkpoint for the fast engine, with its temperature folded in",
+        "translate": "translate with an exported model, in fairseq's format",
+    },
+    "images and label noise": {
+        "classify-report": "compare image classifiers: accuracy, calibration, confusion",
+        "noise": "estimate label noise; compare trained models with the theory of smoothing",
+        "optimal-smoothing": "compute the best label smoothing under label noise",
+    },
+    "look inside": {
+        "targets": "show the smoothed target of one position, under label smoothing and LABO",
+        "penultimate": "project activations on the plane of three class templates",
+        "mutual-information": "measure what a logit difference tells about the image",
+        "padding-calibration": "show what counting padding does to the ECE",
+        "distillation-study": "compare students of hard, smoothed and LABO teachers",
+    },
 }
+SUBCOMMANDS = [name for subject in SUBJECTS.values() for name in subject]
 
 
 def main(argv=None):
@@ -44,7 +58,7 @@ def main(argv=None):
         parser.parse_args(argv or ["--help"])  # prints the help, the version or the error, and exits
         parser.error("a subcommand is needed")
     name = argv[0]
-    module = importlib.import_module(SUBCOMMANDS[name][0])
+    module = importlib.import_module(f"labo_fairseq.commands.{name.replace('-', '_')}")
     sub = argparse.ArgumentParser(
         prog=f"labo {name}",
         description=module.__doc__,
@@ -76,16 +90,19 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 def _overview_parser():
     width = max(map(len, SUBCOMMANDS))
-    listing = "\n".join(f"  {name:<{width}}  {line}" for name, (_, line) in SUBCOMMANDS.items())
+    listing = "\n\n".join(
+        "\n".join([f"{subject}:", *(f"  {name:<{width}}  {line}" for name, line in subcommands.items())])
+        for subject, subcommands in SUBJECTS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="labo",
         description="LABO and its family for fairseq: prepare, train, calibrate, decode, evaluate.",
-        epilog=f"subcommands:\n{listing}\n\n'labo SUBCOMMAND --help' explains each, with an example.",
+        epilog=f"{listing}\n\n'labo SUBCOMMAND --help' explains each, with an example.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="labo SUBCOMMAND [options]",
     )
     parser.add_argument("--version", action="version", version=f"labo_fairseq {_version()}")
-    parser.add_argument("subcommand", choices=list(SUBCOMMANDS), help=argparse.SUPPRESS)
+    parser.add_argument("subcommand", choices=SUBCOMMANDS, help=argparse.SUPPRESS)
     return parser
 
 

@@ -6,6 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from .errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent  # what fairseq takes as --user-dir
+
 
 @contextlib.contextmanager
 def write_aside(path, mode="w"):
@@ -44,3 +48,13 @@ def _umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def result_folder(path, flag="--out"):
+    """The folder of results, made where it is missing. Raises UserError."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{flag}: {path}: {error.strerror}: give a folder that can be written") from error
+    return path

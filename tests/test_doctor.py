@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labo_fairseq import doctor
+from labo_fairseq.commands import doctor
 
 CLONE = Path(__file__).parents[1]
 

@@ -1,101 +1,11 @@
-"""Scores of translations by sacreBLEU, with its signatures, for one system or several side by side.
-
-  labo score --reference raw/test.en --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt
-  labo score --reference raw/test.en --system a=a.txt --system b=b.txt --metrics bleu ter --significance both
-  labo score --reference raw/test.en --system ls=seed1/gen.txt --system ls=seed2/gen.txt --system labo=...
-  labo score --tokenized --system labo=labo/generate-test.txt
-
-A system is a text file, one sentence per line, or the output of fairseq-generate (told by its content, plain or gzip).
-Of such a log the D- lines are scored: they are detokenized if generation ran with --tokenizer moses. With --tokenized
-the tokenized BLEU is given instead (fairseq's BLEU4), of the H- lines with subwords joined, against a tokenized
---reference or, without one, the log's own T- lines; --compound-split adds the BLEU of Vaswani et al. (2017), which
-splits compounds at hyphens too. Both compare systems of one tokenization only.
-
-The same NAME again is another training seed of that system: the table then shows mean and standard deviation, and
-Welch's t-test of the scores of the seeds against those of the first system. --significance tests single translations
-against those of the first system: "±" is half of a 95% interval, of the score or of the difference.
-
-Prints a TSV table, then the signatures as lines that begin with "#".
-"""
-
-import json
-from dataclasses import asdict
+"""A table of scores: several systems, several metrics, training seeds or significance tests beside them."""
 
 from tqdm import tqdm
 
 from ..errors import UserError
-from . import bleu, significance, systems
-from .tables import TextTable, shown
-
-DEFAULT_METRICS = ("bleu", "chrf2")
-
-
-def add_arguments(parser):
-    """Declare the arguments of `labo score`."""
-    parser.add_argument("--reference", metavar="FILE", help="reference text; optional with --tokenized and logs")
-    parser.add_argument(
-        "--system",
-        metavar="NAME=FILE",
-        action="append",
-        required=True,
-        help="translations to score; can be repeated, the first is the baseline",
-    )
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        choices=bleu.DETOKENIZED,
-        metavar="METRIC",
-        help=f"of detokenized text: {', '.join(bleu.DETOKENIZED)} (default: {' '.join(DEFAULT_METRICS)})",
-    )
-    parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU alone")
-    parser.add_argument("--compound-split", action="store_true", help="tokenized BLEU, and with compounds split")
-    parser.add_argument("--lowercase", action="store_true", help="lower-case both sides first")
-    add_significance_arguments(parser, default="none")
-    parser.add_argument("--width", type=int, default=2, metavar="N", help="decimals of the table, as sacrebleu -w")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded scores instead of the table")
-
-
-def add_significance_arguments(parser, default):
-    """Declare --significance, --samples, --trials and --seed."""
-    parser.add_argument("--significance", choices=list(significance.TESTS), default=default, help="paired tests")
-    parser.add_argument("--samples", type=int, default=significance.SAMPLES, metavar="N", help="bootstrap samples")
-    parser.add_argument(
-        "--trials", type=int, default=significance.TRIALS, metavar="N", help="trials of approximate randomization"
-    )
-    parser.add_argument("--seed", type=int, default=significance.SEED, metavar="N", help="of the paired tests")
-
-
-def check_significance_arguments(args):
-    """Raises UserError where a number is too small."""
-    for name, value, least in (("samples", args.samples, 2), ("trials", args.trials, 1), ("seed", args.seed, 1)):
-        if value < least:
-            raise UserError(f"--{name}: {value}: must be {least} or more")
-
-
-def run(args):
-    """Score the systems; returns 0. Raises UserError on bad input."""
-    if args.width < 0:
-        raise UserError(f"--width: {args.width}: must be 0 or more")
-    check_significance_arguments(args)
-    names = list(dict.fromkeys(args.metrics or DEFAULT_METRICS))
-    if args.compound_split or args.tokenized:
-        names = list(bleu.TOKENIZED) if args.compound_split else ["tokenized"]
-    references = None
-    if args.reference is not None:
-        references = systems.read_lines(args.reference, "the reference text")
-    elif names[0] not in bleu.TOKENIZED:
-        raise UserError("--reference: missing: give the detokenized reference text")
-    table = score_table(
-        systems.read_systems(args.system, repeated=True),
-        names,
-        references,
-        args.reference,
-        args.lowercase,
-        significance.TESTS[args.significance],
-        {"samples": args.samples, "trials": args.trials, "seed": args.seed},
-    )
-    print(_as_json(table, args.reference) if args.json else table.as_tsv(args.width))
-    return 0
+from ..measures import significance
+from ..records.tables import TextTable, shown
+from . import bleu, systems
 
 
 class Table:
@@ -234,19 +144,3 @@ def _notes(several, tests, settings):
     if "ar" in tests:
         notes.append(f"approximate randomization of {settings['trials']} trials, seed {settings['seed']}")
     return notes
-
-
-def _as_json(table, reference):
-    rows = []
-    for i, (name, files) in enumerate(table.files.items()):
-        scores = []
-        for heading, entry in table.scores.items():
-            seeds = entry["seeds"][i]
-            score = {"metric": heading, "value": seeds.mean, "signature": entry["signature"]}
-            if table.has_seeds:
-                score["seeds"] = asdict(seeds)
-            if entry["tests"]:
-                score["significance"] = asdict(entry["tests"][i])
-            scores.append(score)
-        rows.append({"system": name, "file": files[0], "files": files, "scores": scores})
-    return json.dumps({"reference": reference, "systems": rows, "notes": table.notes}, indent=2, ensure_ascii=False)

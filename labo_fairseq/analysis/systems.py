@@ -5,9 +5,9 @@ import sys
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..records.generate_log import is_generate_log, parse_generate_log
+from ..records.text import read_text, split_lines
 from . import bleu
-from .generate_log import is_generate_log, parse_generate_log
-from .text import read_text, split_lines
 
 _SHOWN = 5  # how many ids a warning lists
 

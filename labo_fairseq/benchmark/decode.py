@@ -8,8 +8,8 @@ import torch
 from fairseq import utils
 
 from .. import register
-from ..calibration.collect import load_models
 from ..errors import UserError
+from ..fairseq_models.loading import load_models
 from .measure import environment, interleaved
 
 _BASELINE = "fairseq"

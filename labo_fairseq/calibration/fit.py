@@ -10,11 +10,11 @@ import math
 
 import torch
 
-from ..functional.calibration import BinSums
+from ..functional.calibration import bin_sums
 from ..functional.calibrators import Adaptive, Grouped, Temperature
+from ..measures.calibration import BINS, ece
+from ..measures.temperature import search as search_factor
 
-_LOWEST, _HIGHEST, _POINTS = 0.1, 10.0, 13  # the first grid, of equal ratios
-_PRECISION = 5e-4  # of log T
 # standard deviations of the normal priors around the scalar calibrator
 _PRIOR_LOG_TEMPERATURE, _PRIOR_WEIGHT = 0.5, 1.0
 
@@ -40,21 +40,8 @@ def fit(kind, tokens, groups, objective="nll", index=None):
 
 
 def search(tokens, index, build, objective):
-    """build(factor) with the factor in [0.1, 10] that minimizes the objective, to a ratio of 5e-4.
-
-    The grid's statistics come from one pass over the tokens; each further pass looks between the neighbours of the
-    best point.
-    """
-    low, high, points = math.log(_LOWEST), math.log(_HIGHEST), _POINTS
-    while True:
-        grid = torch.linspace(low, high, points, dtype=torch.float64)
-        candidates = [build(math.exp(x)) for x in grid.tolist()]
-        values = _values(tokens, index, candidates, objective)
-        best, step = min(range(points), key=values.__getitem__), (high - low) / (points - 1)
-        if step < _PRECISION:
-            return candidates[best]
-        middle = float(grid[best])
-        low, high, points = max(middle - step, math.log(_LOWEST)), min(middle + step, math.log(_HIGHEST)), 7
+    """build(factor) with the factor that minimizes the objective; see measures.temperature.search."""
+    return build(search_factor(lambda factors: _values(tokens, index, [build(x) for x in factors], objective)))
 
 
 def _values(tokens, index, candidates, objective):
@@ -65,14 +52,14 @@ def _values(tokens, index, candidates, objective):
         for i, candidate in enumerate(candidates):
             part = _sums(candidate.log_probs(logits, position, source_length), target, objective)
             sums[i] = part if sums[i] is None else sums[i] + part
-    return [float(total if objective == "nll" else total.ece()) for total in sums]
+    return [float(total if objective == "nll" else ece(total.cpu())) for total in sums]
 
 
 def _sums(log_probs, target, objective):
     if objective == "nll":
         return -log_probs.gather(1, target.unsqueeze(1)).double().sum()
     log_confidence, predicted = log_probs.max(1)
-    return BinSums.of(log_confidence.exp(), predicted.eq(target))
+    return bin_sums(log_confidence.exp(), predicted.eq(target), BINS)
 
 
 def _grouped(log_temperature, groups):

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 
 import torch
 
-from ..criterions._prior import settings_of, target_counts
 from ..errors import UserError
+from ..fairseq_models.loading import chosen_device, is_of_images, load_models, settings_of
+from ..fairseq_models.target_counts import target_counts
+from ..fairseq_models.tokens import collect
 from ..files import sha256
 from ..functional.calibration import TokenStatistics
 from ..functional.calibrators import Temperature
-from .collect import collect, is_of_images, load_models
+from ..measures.calibration import bin_sums, reliability, signature, subword_unit
 from .file import Calibration, Member, classes_record, dictionary_record
 from .fit import fit
 from .groups import type_groups
-from .measures import by_group, reliability, signature, subword_unit
+from .token_measures import by_group
 
 
 @dataclass(frozen=True)
@@ -25,26 +27,40 @@ class Result:
     reliability: dict
 
 
-def run(args, folder):
-    """Result of fitting with the settings of `labo calibrate`; features of the tokens are kept in `folder`.
+@dataclass(frozen=True)
+class Settings:
+    """What to fit to what: the flags of `labo calibrate`."""
 
-    args: data, path, subset, test_subset, source_lang, target_lang, calibrator, objective, frequency_bounds,
-    prior_counts, max_tokens, seed, cpu, sweep
-    """
-    paths = args.path.split(os.pathsep)
-    device = "cuda" if torch.cuda.is_available() and not args.cpu else "cpu"
-    languages = {flag: getattr(args, flag) for flag in ("source_lang", "target_lang") if getattr(args, flag)}
-    models, task = load_models(paths, args.data, device, languages)
+    data: str  #: folder of fairseq's binaries, or of images
+    paths: list  #: of checkpoints; several are an ensemble
+    calibrator: str = "temperature"  #: or grouped, adaptive
+    objective: str = "nll"  #: or ece
+    subset: str = "valid"  #: to fit on
+    test_subset: str | None = None  #: measure the saved calibrator on it too
+    source_lang: str | None = None  #: both of a checkpoint that knows several directions
+    target_lang: str | None = None
+    frequency_bounds: list | None = None  #: training counts at which a group of types begins; None for groups.BOUNDS
+    prior_counts: str | None = None  #: file of 'type count' lines, for data without the training set
+    max_tokens: int = 4000  #: in a batch
+    seed: int = 1  #: of the split into halves
+    cpu: bool = False
+
+
+def calibrate(settings, folder):
+    """The Result of fitting; features of the tokens are kept in `folder`. Raises UserError on bad input."""
+    paths = settings.paths
+    languages = {flag: getattr(settings, flag) for flag in ("source_lang", "target_lang") if getattr(settings, flag)}
+    models, task = load_models(paths, settings.data, chosen_device(settings.cpu), languages)
     if is_of_images(task):
-        _check_images(args)
-    tokens = collect(models, task, args.subset, folder, args.max_tokens)
-    groups, unit, record = _classes(task) if is_of_images(task) else _types(args, task, tokens)
-    fitting = Fitting(args.calibrator, args.objective, groups, args.seed)
+        _check_images(settings)
+    tokens = collect(models, task, settings.subset, folder, settings.max_tokens)
+    groups, unit, record = _classes(task) if is_of_images(task) else _types(settings, task, tokens)
+    fitting = Fitting(settings.calibrator, settings.objective, groups, settings.seed)
 
     found = fitting.cross_fitted(tokens)
     calibrators = [fitting.fit(tokens.only(i)) for i in range(len(paths))]
-    if args.test_subset:
-        test = collect(models, task, args.test_subset, folder, args.max_tokens)
+    if settings.test_subset:
+        test = collect(models, task, settings.test_subset, folder, settings.max_tokens)
         uncalibrated = [Temperature()] * len(paths)
         found["test before"], found["test after"] = test.statistics([uncalibrated, calibrators])
     measures = {}
@@ -63,24 +79,27 @@ def run(args, folder):
             for path, calibrator in zip(paths, calibrators, strict=True)
         ],
         dictionary=record,
-        corpus=_corpus(args, task, tokens),
+        corpus=_corpus(settings, task, tokens),
         signature=signature(_temperature("after", calibrators), unit, len(tokens)),
         measures=measures,
     )
-    return Result(
-        calibration, {when: reliability(found[when].confidence, found[when].correct) for when in ("before", "after")}
-    )
+    return Result(calibration, {when: _reliability(found[when]) for when in ("before", "after")})
 
 
-def _check_images(args):
+def _reliability(statistics):
+    """Rows of a reliability diagram of TokenStatistics."""
+    return reliability(bin_sums(statistics.confidence, statistics.correct))
+
+
+def _check_images(settings):
     """Raise UserError for what only translation has."""
-    if args.calibrator != "temperature":
+    if settings.calibrator != "temperature":
         raise UserError(
-            f"--calibrator {args.calibrator}: groups by training frequency and features of decoding steps are for "
+            f"--calibrator {settings.calibrator}: groups by training frequency and features of decoding steps are for "
             "translation: images need --calibrator temperature"
         )
-    for flag in ("sweep", "frequency_bounds", "prior_counts", "source_lang", "target_lang"):
-        if getattr(args, flag):
+    for flag in ("frequency_bounds", "prior_counts", "source_lang", "target_lang"):
+        if getattr(settings, flag):
             raise UserError(f"--{flag.replace('_', '-')}: is for translation: leave it out for images")
 
 
@@ -89,11 +108,11 @@ def _classes(task):
     return None, "image", classes_record(task.classes)
 
 
-def _types(args, task, tokens):
+def _types(settings, task, tokens):
     """(TypeGroups, unit, record) of the types of a dictionary."""
     dictionary = task.target_dictionary
-    counts = target_counts(task, args.prior_counts)
-    groups = type_groups(counts, dictionary.eos(), tokens.target, args.frequency_bounds)
+    counts = target_counts(task, settings.prior_counts)
+    groups = type_groups(counts, dictionary.eos(), tokens.target, settings.frequency_bounds)
     return groups, subword_unit(dictionary.symbols), dictionary_record(dictionary)
 
 
@@ -171,13 +190,13 @@ def _warnings(found):
     return warnings
 
 
-def _corpus(args, task, tokens):
-    settings = settings_of(task)
+def _corpus(settings, task, tokens):
+    own = settings_of(task)
     return {
-        "data": os.path.basename(os.path.normpath(args.data)),
-        "split": args.subset,
-        "source_lang": getattr(settings, "source_lang", None),
-        "target_lang": getattr(settings, "target_lang", None),
+        "data": os.path.basename(os.path.normpath(settings.data)),
+        "split": settings.subset,
+        "source_lang": getattr(own, "source_lang", None),
+        "target_lang": getattr(own, "target_lang", None),
         "sentences": len(tokens.sentence.unique()),
         "tokens": len(tokens),
     }

@@ -15,11 +15,12 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
-from ..errors import UserError
+from ..errors import UserError, within
+from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
 from ..functional import RDrop, WithZLoss, ZLossAround, projection_loss, token_loss
-from ..functional.calibration import BINS, BinSums
+from ..functional.calibration import bin_sums
 from ..functional.kernels import choose_kernel
-from ._projection import dense_logits, hidden_states, obstacle, unwrap
+from ..measures.calibration import BINS, ece
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
             logging_output["total"] = target.ne(self.padding_idx).sum()
         if self._reports_calibration(model):
             kept = target.ne(self.padding_idx)
-            logging_output.update(_bin_log(BinSums.of(confidence[kept], hits[kept])))
+            logging_output.update(_bin_log(bin_sums(confidence[kept], hits[kept], BINS)))
         return result, sample_size, logging_output
 
     def _complete_loss(self, model, sample):
@@ -213,19 +214,6 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return True
 
 
-def within(name, value, low, high=None):
-    """Raise UserError unless low <= value (<= high); `name` is the flag. NaN lies nowhere."""
-    if not (value >= low and (high is None or value <= high)):
-        bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        raise UserError(f"{name}: {value} is out of range: give a number {bounds}")
-
-
-def above(name, value, low):
-    """Raise UserError unless value > low and finite; `name` is the flag."""
-    if not (value > low and math.isfinite(value)):
-        raise UserError(f"{name}: {value} is out of range: give a finite number above {low}")
-
-
 def _log_metrics(prefix, logging_outputs):
     """Log what the keys with a prefix hold, "" or that of a pair of languages, under keys with the same prefix."""
 
@@ -250,13 +238,11 @@ def _log_metrics(prefix, logging_outputs):
 
 def _bin_log(sums):
     """The logging output of bin sums: a number per key, since fairseq adds up numbers over the workers."""
-    values = torch.cat([sums.count, sums.confidence, sums.correct])
-    return dict(zip(_BIN_KEYS, values, strict=True))
+    return dict(zip(_BIN_KEYS, sums.flatten(), strict=True))
 
 
 def _ece(meters, prefix):
-    sums = torch.as_tensor(meters[f"_{prefix}calibration_bins"].sum).view(3, BINS)
-    return round(float(BinSums(*sums).ece()), 4)
+    return round(float(ece(meters[f"_{prefix}calibration_bins"].sum.reshape(3, BINS))), 4)
 
 
 def _net_input(sample, passes):

@@ -1,6 +1,6 @@
 """A matrix over the classes that a flag names."""
 
-from ..functional.transition import read_matrix
+from ..noise.transition import read_matrix
 
 
 def class_matrix(path, task):

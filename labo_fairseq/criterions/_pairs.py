@@ -3,9 +3,9 @@
 import torch
 
 from ..errors import UserError
+from ..fairseq_models.projection import unwrap
 from ..functional import CrossEntropy, MixedLabels
 from ._base import LabelRegularizedCriterion
-from ._projection import unwrap
 
 
 class PairedCriterion(LabelRegularizedCriterion):

@@ -6,11 +6,11 @@ import torch
 from fairseq.criterions import register_criterion
 from omegaconf import II
 
-from ..errors import UserError
+from ..errors import UserError, above, within
+from ..fairseq_models.projection import dense_logits
 from ..functional import BetaSmoothing, CrossEntropy, ranked_beta, token_loss
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 from ._ema import follow_ema
-from ._projection import dense_logits
 
 
 @dataclass

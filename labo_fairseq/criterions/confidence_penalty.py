@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from fairseq.criterions import register_criterion
 
+from ..errors import within
 from ..functional import ConfidencePenalty
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import torch
 from fairseq.criterions import register_criterion
 
-from ..errors import UserError
+from ..errors import UserError, above, within
+from ..fairseq_models.projection import dense_logits
 from ..functional import CrossEntropy, Distillation, given_logits
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._projection import dense_logits
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass

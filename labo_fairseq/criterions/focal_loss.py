@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from fairseq.criterions import register_criterion
 
+from ..errors import within
 from ..functional import Focal
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 DETACH_HELP = (
     "treat the modulating factor as a constant in the gradient, as the released code of Raunak et al. (2020) does; "

@@ -5,8 +5,9 @@ from typing import Optional
 
 from fairseq.criterions import register_criterion
 
+from ..errors import within
 from ..functional import ForwardCorrection, TransitionCorrection
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 from ._matrix import class_matrix
 
 

@@ -7,11 +7,11 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from ..errors import UserError
+from ..errors import UserError, above, within
+from ..fairseq_models.stored_teacher import StoredTeacher
+from ..fairseq_models.teacher import ModelTeacher
 from ..functional import Distillation, LogitMatching
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._stored_teacher import StoredTeacher
-from ._teacher import ModelTeacher
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass

@@ -6,9 +6,9 @@ import torch
 from fairseq.criterions import register_criterion
 from torch import nn
 
-from ..errors import UserError
+from ..errors import UserError, within
 from ..functional import ClassTable, CrossEntropy, table_divergence
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass

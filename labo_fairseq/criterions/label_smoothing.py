@@ -6,10 +6,10 @@ from typing import Optional
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
-from ..errors import UserError
+from ..errors import UserError, above, within
+from ..fairseq_models.target_counts import masked_prior, regular_types, target_counts, unigram_prior
 from ..functional import UNIFORM, LabelSmoothing
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._prior import masked_prior, regular_types, target_counts, unigram_prior
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass

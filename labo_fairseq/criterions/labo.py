@@ -7,9 +7,9 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from ..errors import UserError
+from ..errors import UserError, above, within
 from ..functional import LabelSmoothing, Labo
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 from ._updates import updates_done
 
 logger = logging.getLogger(__name__)

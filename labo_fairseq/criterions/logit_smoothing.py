@@ -5,9 +5,9 @@ from typing import Optional
 
 from fairseq.criterions import register_criterion
 
-from ..errors import UserError
+from ..errors import UserError, within
 from ..functional import LogitSmoothing, MatrixLogitSmoothing
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 from ._matrix import class_matrix
 
 

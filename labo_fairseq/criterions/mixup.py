@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from fairseq.criterions import register_criterion
 
-from ._base import LabelRegularizedConfig, above
+from ..errors import above
+from ._base import LabelRegularizedConfig
 from ._pairs import PairedCriterion
 
 

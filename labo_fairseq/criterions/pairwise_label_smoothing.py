@@ -8,11 +8,11 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from torch import nn
 
-from ..errors import UserError
+from ..errors import UserError, within
+from ..fairseq_models.projection import unwrap
 from ..functional import CrossEntropy, MixedLabels, distribution_loss, learned_distribution
-from ._base import LabelRegularizedConfig, within
+from ._base import LabelRegularizedConfig
 from ._pairs import PairedCriterion
-from ._projection import unwrap
 from ._updates import updates_done
 
 # logged means over the pairs of two classes: the larger and the smaller true one, the five largest of the others

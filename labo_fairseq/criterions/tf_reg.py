@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
+from ..errors import above, within
 from ..functional import VirtualTeacher
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass

@@ -9,13 +9,18 @@ level. Fitted on a validation set that was decoded as the text to come will be (
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from ..errors import UserError
+from ..measures.calibration import BINS, auroc, bin_sums, ece, risk_coverage, risk_coverage_area
 
 FEATURES = ("mean log-prob", "least log-prob", "log(tokens)")
 # a log-probability below this tells no more (and −inf, of a type that the model rules out, is no number to fit)
 _LEAST = -50.0
-_RIDGE = (
-    1e-3  # per sentence, on standardized features: keeps weights finite where the classes can be told apart exactly
-)
+# per sentence, on standardized features: keeps weights finite where the classes can be told apart exactly
+_RIDGE = 1e-3
+FEWEST = 10  # good and bad sentences that each half must hold
 
 
 def features(log_probs):
@@ -38,7 +43,7 @@ class SentenceConfidence:
 
     def probability(self, log_probs):
         """P(good) in [0, 1] of a hypothesis; see `features`."""
-        return float(_logistic(features(log_probs) @ np.array(self.weights) + self.bias))
+        return float(expit(features(log_probs) @ np.array(self.weights) + self.bias))
 
     @classmethod
     def fit(cls, rows, good, chrf):
@@ -47,14 +52,14 @@ class SentenceConfidence:
         mean, scale = rows.mean(0), rows.std(0) + 1e-9
         x = np.column_stack([np.ones(len(rows)), (rows - mean) / scale])
         ridge = _RIDGE * len(rows) * np.array([0.0, *[1.0] * len(FEATURES)])
-        theta = np.zeros(x.shape[1])
-        for _ in range(100):  # Newton's method
-            p = _logistic(x @ theta)
-            gradient = x.T @ (p - good) + ridge * theta
-            step = np.linalg.solve((x.T * (p * (1 - p) + 1e-9)) @ x + np.diag(ridge), gradient)
-            theta -= step
-            if np.abs(step).max() < 1e-10:
-                break
+
+        def objective(theta):
+            """Negative log-likelihood with the ridge, and its gradient."""
+            z = x @ theta
+            value = np.logaddexp(0, z).sum() - good @ z + (ridge * theta**2).sum() / 2
+            return value, x.T @ (expit(z) - good) + ridge * theta
+
+        theta = minimize(objective, np.zeros(x.shape[1]), jac=True, method="BFGS", options={"gtol": 1e-8}).x
         weights = theta[1:] / scale
         return cls(tuple(weights.tolist()), float(theta[0] - weights @ mean), chrf)
 
@@ -73,5 +78,43 @@ class SentenceConfidence:
         return cls(weights, *numbers)
 
 
-def _logistic(x):
-    return 0.5 * (1 + np.tanh(x / 2))  # without overflow
+def fit_and_measure(log_probs, good, chrf):
+    """(SentenceConfidence, its measures, risk-coverage rows) of the best hypotheses of a validation set.
+
+    log_probs: for each sentence the log-probabilities of its tokens, nats; good: (N,) bool; chrf: what made them good.
+    Fitted on the sentences with even numbers, measured on those with odd ones. Raises UserError where either half has
+    too few good or bad ones.
+    """
+    for name, half in (("even", good[::2]), ("odd", good[1::2])):
+        if min(half.sum(), (~half).sum()) < FEWEST:
+            raise UserError(
+                f"{half.sum()} of {len(half)} translations with {name} ids reach chrF2 {chrf:g}: "
+                f"at least {FEWEST} must, and as many must not: choose another --chrf, or use a larger set"
+            )
+    model = SentenceConfidence.fit([features(scores) for scores in log_probs[::2]], good[::2], chrf)
+    confidence = np.array([model.probability(scores) for scores in log_probs[1::2]])
+    return model, measures(confidence, good[1::2]), risk_coverage_rows(confidence, good[1::2])
+
+
+def measures(confidence, good):
+    """AUROC, ECE, Brier score and the area under the risk-coverage curve, of N confidences and labels."""
+    return {
+        "n": len(good),
+        "good": float(good.mean()),
+        "mean_confidence": float(confidence.mean()),
+        "auroc": auroc(confidence, good),
+        "ece": float(ece(bin_sums(confidence, good))),
+        "brier": float(((confidence - good) ** 2).mean()),
+        "aurc": risk_coverage_area(confidence, good),
+        "signature": f"sentence-confidence|bins:{BINS}|split:odd-ids|n:{len(good)}",
+    }
+
+
+def risk_coverage_rows(confidence, good):
+    """Rows {coverage, threshold, risk}: the share of bad translations among the most confident ones, for each count."""
+    coverage, risk = risk_coverage(confidence, good)
+    threshold = np.sort(confidence)[::-1]
+    return [
+        {"coverage": float(c), "threshold": float(t), "risk": float(r)}
+        for c, t, r in zip(coverage, threshold, risk, strict=True)
+    ]

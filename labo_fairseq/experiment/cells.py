@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import write_aside
+from ..files import PACKAGE, write_aside
 from .spec import arguments, languages, slug
 
 # flags that may change between two runs of one cell: they say where things lie, not what is computed
@@ -23,7 +23,6 @@ LANGUAGE_FLAGS = (
     "encoder-langtok", "decoder-langtok", "langs", "lang-tok-style", "lang-tok-replacing-bos-eos", "fixed-dictionary",
     "source-dict", "target-dict", "langtoks", "langtoks-specs",
 )  # fmt: skip
-PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 @dataclass
@@ -96,7 +95,7 @@ class Cell:
             data, names = self.data, ["--image-dataset", *self.directions[0]]
         else:
             data, names = f"{self.data}/bin", self.language_pairs() or pair(self.directions[0])
-        command = ["fairseq-train", data, "--user-dir", PACKAGE, "--task", self.task, *names]
+        command = ["fairseq-train", data, "--user-dir", str(PACKAGE), "--task", self.task, *names]
         command += arguments(self.flags())
         command += ["--seed", str(self.seed), "--save-dir", f"{self.name}/checkpoints"]
         command += ["--log-format", "json", "--log-file", f"{self.name}/train.log", "--distributed-world-size", "1"]
@@ -181,7 +180,7 @@ class Part:
             file = f"{self.name}/calibration/{kind}/calibration.json"
             task = ["--task", f"calibrated_{cell.task}", "--calibration", file]
         names = [*pair(self.direction), *cell.language_pairs()]
-        command = ["fairseq-generate", f"{cell.data}/bin", "--user-dir", PACKAGE, *task, *names]
+        command = ["fairseq-generate", f"{cell.data}/bin", "--user-dir", str(PACKAGE), *task, *names]
         # what the model was trained on is the task's to know again
         command += arguments({flag: value for flag, value in cell.flags().items() if flag in LANGUAGE_FLAGS})
         command += ["--path", cell.checkpoint, "--gen-subset", subset, "--beam", str(decode.beam)]

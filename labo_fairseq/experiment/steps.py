@@ -10,13 +10,12 @@ import threading
 import time
 from pathlib import Path
 
-from .. import recipe
 from ..analysis import bleu, systems
-from ..analysis.run_folder import corpus_at, read_run
-from ..analysis.table import versions
+from ..analysis.runs import read_run, versions
 from ..errors import UserError
 from ..files import write_aside
-from . import cells
+from ..records.run_folder import corpus_at
+from . import cells, recipe
 
 STOPPED = "stopped"
 

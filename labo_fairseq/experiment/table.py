@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..analysis import classification, significance, systems
-from ..analysis.run_folder import corpus_at, read_run
+from ..analysis import classification, systems
+from ..analysis.runs import COLUMNS, notes, read_run
 from ..analysis.score import score_table
-from ..analysis.table import COLUMNS, notes
-from ..analysis.tables import TextTable, cell, shown
 from ..files import write_aside
+from ..measures import significance
+from ..records.run_folder import corpus_at
+from ..records.tables import TextTable, cell, shown
 from . import cells
 from .schedule import chosen_point, test_score, valid_score
 from .spec import slug

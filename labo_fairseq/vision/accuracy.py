@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from fairseq import metrics
 
-from ..criterions._projection import unwrap
-from ..functional.calibration import BINS, BinSums
+from ..fairseq_models.projection import unwrap
+from ..functional.calibration import bin_sums
+from ..measures.calibration import BINS, ece
 
 _COUNT, _CORRECT, _TOP5 = "_images", "_images_correct", "_images_top5"
 _CLEAN_COUNT, _CLEAN_CORRECT = "_images_clean", "_images_clean_correct"
@@ -37,9 +38,9 @@ class ScaledLog:
         hits, sums = logits.argmax(-1) == target, []
         for temperature in TEMPERATURES:
             log_p = torch.log_softmax(logits.double() / temperature, -1)
-            bins = BinSums.of(log_p.exp().amax(-1), hits)
+            _, confidence, correct = bin_sums(log_p.exp().amax(-1), hits, BINS)
             nll = -log_p.gather(1, target.unsqueeze(1)).sum()
-            sums.append(torch.cat([nll.view(1), bins.confidence - bins.correct]))
+            sums.append(torch.cat([nll.view(1), confidence - correct]))
         return dict(zip(_SCALED_KEYS, torch.cat(sums), strict=True))
 
     @staticmethod
@@ -62,8 +63,7 @@ class AccuracyLog:
         confidence, best = torch.softmax(logits.float(), -1).max(-1)
         hits = best == target
         top5 = (logits.topk(min(5, logits.size(-1))).indices == target.unsqueeze(-1)).any(-1)
-        sums = BinSums.of(confidence, hits)
-        bins = torch.cat([sums.count, sums.confidence, sums.correct])
+        bins = bin_sums(confidence, hits, BINS).flatten()
         counts = {_COUNT: len(target), _CORRECT: hits.sum(), _TOP5: top5.sum()}
         return {**counts, **dict(zip(_BIN_KEYS, bins, strict=True))}
 
@@ -109,5 +109,4 @@ def _ece_scaled(meters):
 
 
 def _ece(meters):
-    sums = torch.as_tensor(meters["_images_bins"].sum).view(3, BINS)
-    return round(float(BinSums(*sums).ece()), 4)
+    return round(float(ece(meters["_images_bins"].sum.reshape(3, BINS))), 4)

@@ -9,8 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
-from ..criterions._base import within
-from ..errors import UserError
+from ..errors import UserError, within
 
 
 @dataclass

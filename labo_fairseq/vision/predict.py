@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from ..analysis import predictions
-from ..calibration.collect import collect, is_of_images, load_models
-from ..criterions._prior import settings_of
 from ..errors import UserError
+from ..fairseq_models.loading import is_of_images, load_models, settings_of
+from ..fairseq_models.tokens import collect
 from ..files import sha256
+from ..records import predictions
 
 
 def predict(checkpoint, subsets, data=None, cpu=False):

@@ -15,9 +15,8 @@ from omegaconf import II, OmegaConf
 from tqdm import tqdm
 
 from ..compat.torchvision_ops import import_torchvision
-from ..criterions._base import within
-from ..errors import UserError
-from ..functional.transition import noise_matrix
+from ..errors import UserError, within
+from ..noise.transition import noise_matrix
 from .accuracy import AccuracyLog, ScaledLog, logits_of
 from .dataset import ImageDataset
 from .images import CorruptImage

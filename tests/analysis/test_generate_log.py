@@ -3,8 +3,8 @@ import gzip
 import pytest
 from _analysis import entry, write
 
-from labo_fairseq.analysis.generate_log import is_generate_log, read_generate_log, shows_subwords
 from labo_fairseq.errors import UserError
+from labo_fairseq.records.generate_log import is_generate_log, read_generate_log, shows_subwords
 
 NBEST = """\
 2026-01-02 03:04:05 | INFO | fairseq_cli.generate | {'_name': None, 'common': {'H-0': 1}}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from _analysis import sacrebleu, write
 
-from labo_fairseq.analysis import bleu, significance
+from labo_fairseq.analysis import bleu
+from labo_fairseq.measures import significance
 
 RNG = random.Random(3)
 WORDS = "a dog runs over the green meadow and two cats sleep near an old tree".split()

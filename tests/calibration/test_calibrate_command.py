@@ -158,7 +158,7 @@ def test_sweep_goes_on_where_it_was_stopped(capsys, monkeypatch, tiny_bin, check
     assert (tmp_path / "temperatures.png").read_bytes().startswith(b"\x89PNG")
 
     # a point that fails leaves no file, and the message is that of fairseq-generate
-    monkeypatch.setattr("labo_fairseq.calibrate_sweep._GENERATE", "raise SystemExit('no such flag')")
+    monkeypatch.setattr("labo_fairseq.experiment.sweep._GENERATE", "raise SystemExit('no such flag')")
     code, _, log = calibrate(capsys, *arguments, 3)
     assert code == 2 and "failed: no such flag" in log
     assert not (points / "beam2.T3.txt").exists()

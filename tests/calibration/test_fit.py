@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from labo_fairseq.calibration import collect
-from labo_fairseq.calibration.collect import Projection, Tokens
 from labo_fairseq.calibration.fit import fit
 from labo_fairseq.calibration.groups import type_groups
 from labo_fairseq.calibration.procedure import Fitting, _warnings
 from labo_fairseq.errors import UserError
-from labo_fairseq.functional.calibration import BinSums
+from labo_fairseq.fairseq_models import tokens as collect
+from labo_fairseq.fairseq_models.tokens import Projection, Tokens
 from labo_fairseq.functional.calibrators import Grouped, Temperature
+from labo_fairseq.measures.calibration import bin_sums, ece
 
 EOS, V = 2, 20
 
@@ -110,7 +110,7 @@ def test_the_ece_objective_ends_at_a_lower_ece(groups):
     by = {}
     for objective in ("nll", "ece"):
         (found,) = tokens.statistics([[fit("adaptive", tokens, groups, objective)]])
-        by[objective] = float(BinSums.of(found.confidence, found.correct).ece())
+        by[objective] = float(ece(bin_sums(found.confidence, found.correct)))
     assert by["ece"] <= by["nll"]
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labo_fairseq.calibration.file import load
-from labo_fairseq.decoding.sentence_confidence import SentenceConfidence, features
+from labo_fairseq.decoding.sentence_confidence import SentenceConfidence, features, risk_coverage_rows
 from labo_fairseq.functional.calibrators import Temperature
-from labo_fairseq.sentence_confidence import auroc, risk_coverage
+from labo_fairseq.measures.calibration import auroc
 
 WORDS = [f"wort{i}" for i in range(50)]
 
@@ -53,7 +53,7 @@ def test_json_round_trip_and_damage():
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40))
 def test_measures_against_their_definitions(pairs):
     confidence, good = np.array([c for c, _ in pairs]), np.array([g for _, g in pairs])
-    rows = risk_coverage(confidence, good)
+    rows = risk_coverage_rows(confidence, good)
     assert len(rows) == len(pairs) and rows[-1]["coverage"] == 1 and rows[-1]["risk"] == pytest.approx(1 - good.mean())
     assert [row["threshold"] for row in rows] == sorted(confidence, reverse=True)
     if good.any() and not good.all():

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labo_fairseq.analysis.generate_log import parse_generate_log, read_generate_log
 from labo_fairseq.calibration.file import Calibration, Member, dictionary_record, save
 from labo_fairseq.cli import main
 from labo_fairseq.decoding import translate
 from labo_fairseq.decoding.translate import Sentence, batches
 from labo_fairseq.files import sha256
 from labo_fairseq.functional.calibrators import Temperature
+from labo_fairseq.records.generate_log import parse_generate_log, read_generate_log
 
 pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install labo_fairseq[fast]")
 
@@ -147,11 +147,9 @@ subwords = st.lists(st.text("ab▁@", min_size=1, max_size=4), max_size=6)
 
 @given(subwords, st.sampled_from([None, "@@ ", "subword_nmt", "sentencepiece"]))
 def test_joining_is_that_of_fairseq(tokens, symbol):
-    from types import SimpleNamespace
-
     from fairseq.data.data_utils import post_process
 
-    display = translate._Display(SimpleNamespace(remove_bpe=symbol, tokenizer=None), "en")
+    display = translate.Display(symbol, None, "en")
     assert display._joined(tokens) == post_process(" ".join(tokens), symbol)
 
 

@@ -396,7 +396,7 @@ def test_dry_run(content, write, tmp_path, capsys):
     content["methods"]["labo"]["rho"] = [0.5, 1]
     content["decode"] = {"beam": 2, "lenpen": [1, 2], "average": 3, "calibrate": "adaptive", "splits": {"test": 4}}
     assert main(["experiment", "run", str(write(content)), "--dry-run", "--out", str(tmp_path / "out")]) == 0
-    shown = capsys.readouterr().out.replace(cells.PACKAGE, "PACKAGE")
+    shown = capsys.readouterr().out.replace(str(cells.PACKAGE), "PACKAGE")
     golden = Path(__file__).parents[1] / "golden/experiment_dry_run.txt"
     assert shown == golden.read_text(encoding="utf-8")
     assert not (tmp_path / "out").exists()
