@@ -17,7 +17,7 @@ from omegaconf import II
 
 from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
-from ..functional import RDrop, WithZLoss, ZLossAround, projection_loss, token_loss
+from ..functional import RDrop, projection_loss, token_loss, with_z_loss
 from ..functional.calibration import bin_sums
 from ..functional.kernels import choose_kernel
 from ..measures.calibration import BINS, ece
@@ -127,7 +127,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
         """The method's loss with the options that all methods share, and the number of forward passes it takes."""
         loss = self.batch_loss(unwrap(model), sample)
         if self.cfg.z_loss:
-            loss = (ZLossAround if hasattr(loss, "row_pass") else WithZLoss)(loss, self.cfg.z_loss)
+            loss = with_z_loss(loss, self.cfg.z_loss)
         # R-Drop needs dropout: evaluation is the plain criterion, with the same logged keys
         if self.cfg.rdrop_weight and model.training:
             return RDrop(loss, self.cfg.rdrop_weight), 2

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 import torch
 
+from .contract import RowLoss
 from .smoothing import UNIFORM, LabelSmoothing
 
 
 @dataclass(frozen=True)
-class BetaSmoothing:
+class BetaSmoothing(RowLoss):
     """(1−α)·(−log p_k) + α·H(q, p), where q_k = b and each other type gets (1−b)/(K−1).
 
     It is label smoothing in fairseq's form with ε = α·(1−b). The released code adds 1e-8 to p before the logarithm.
@@ -24,7 +25,7 @@ class BetaSmoothing:
     prior: ClassVar[str] = UNIFORM
 
     def of_rows(self, rows, masked):
-        """See rows.of_rows."""
+        """See contract.RowLoss."""
         return LabelSmoothing(self.mass * (1 - self.kept[rows]), "fairseq")
 
 

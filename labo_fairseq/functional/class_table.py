@@ -1,10 +1,10 @@
 """Knowledge Refinery (Ding et al. 2021): a table of how the wrong classes are related, learned along with the model."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
+from .contract import PassLoss
 from .rows import RowPass, log_sum, shift_rows
 
 # stands for −inf where 0·(−inf) would be NaN
@@ -12,7 +12,7 @@ _ABSENT = -1e30
 
 
 @dataclass(frozen=True)
-class ClassTable:
+class ClassTable(PassLoss):
     """−log p_k + α·KL(p_res‖q_res): p_res is the softmax of z without z_k, q_res that of row k of S without S_kk.
 
     The table is a constant here; `table_divergence` is what it learns from (Algorithm 1).
@@ -23,8 +23,6 @@ class ClassTable:
 
     mass: float
     table: torch.Tensor
-
-    prior: ClassVar[None] = None
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
         """See rows.row_pass."""

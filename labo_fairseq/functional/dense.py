@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from .rows import of_rows, prior_row, row_pass
+from .rows import prior_row, row_pass
 
 # rows are worked on in pieces of about this many logits, so that the passes over a piece hit the cache
 _PIECE = 1 << 20
@@ -66,7 +66,7 @@ def working_dtype(dtype):
 
 def rows_at_once(elements, types, loss):
     """How many rows of V logits make up about `elements`; paired rows (R-Drop) stay together."""
-    together = getattr(loss, "rows_per_token", 1)
+    together = loss.rows_per_token
     return together * max(1, elements // (types * together))
 
 
@@ -81,7 +81,7 @@ class _Dense(torch.autograd.Function):
         for rows in kept.split(rows_at_once(_PIECE, logits.size(1), loss)):
             z = logits.index_select(0, rows).to(dtype)
             masked = z.isneginf() if some_masked else None
-            out = row_pass(z, target[rows], of_rows(loss, rows, masked), gradient, masked=masked)
+            out = row_pass(z, target[rows], loss.of_rows(rows, masked), gradient, masked=masked)
             value[rows], nll[rows], confidence[rows] = out.value, out.nll, out.log_sum.neg().exp()
             if gradient:
                 if out.prior_weight is not None:

@@ -7,10 +7,10 @@ N×V logits need not exist, as those of the student. Log-probabilities are logit
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
+from .contract import PassLoss, RowLoss
 from .dense import working_dtype
 from .products import Products
 from .rows import Coefficients, RowPass, Rows, log_sum, shift_rows
@@ -18,7 +18,7 @@ from .smoothing import UNIFORM
 
 
 @dataclass(frozen=True)
-class SoftTargets:
+class SoftTargets(RowLoss):
     """(1−α)·(−log p_k) + α·s·KL(u‖softmax(z/τ)) for distributions u (Hinton et al. 2015; Lu et al. 2023, eq. 3).
 
     mass: α in [0, 1]
@@ -33,8 +33,6 @@ class SoftTargets:
     student_temperature: float = 1.0
     scale: float = 1.0
     hard_weight: float | None = None
-
-    needs_mean: ClassVar[bool] = False
 
     @property
     def temperature(self):
@@ -53,7 +51,7 @@ class SoftTargets:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class Distillation(RowLoss):
     """SoftTargets whose u is softmax(t/T) of a teacher's logits t, over the types that the student has.
 
     mass, student_temperature, scale, hard_weight: as in SoftTargets
@@ -68,17 +66,15 @@ class Distillation:
     scale: float = 1.0
     hard_weight: float | None = None
 
-    prior: ClassVar[None] = None  # none that all rows share
-
     def of_rows(self, rows, masked):
-        """See rows.of_rows."""
+        """See contract.RowLoss."""
         logits = _present(self.teacher(rows), masked, float("-inf"))
         u = torch.softmax(logits / self.teacher_temperature, -1)
         return SoftTargets(self.mass, u, self.student_temperature, self.scale, self.hard_weight)
 
 
 @dataclass(frozen=True)
-class LogitMatching:
+class LogitMatching(PassLoss):
     """(1−α)·(−log p_k) + α/2·mean((z − z̄ − t + t̄)²), the mean over the K types that the student has.
 
     It is the limit of SoftTargets with s = T² and τ = T → ∞ (Hinton et al. 2015, section 2.1). The means z̄ and t̄ are
@@ -92,10 +88,8 @@ class LogitMatching:
     teacher: Callable
     logits: torch.Tensor | None = None  #: of the rows at hand
 
-    prior: ClassVar[None] = None
-
     def of_rows(self, rows, masked):
-        """See rows.of_rows."""
+        """See contract.RowLoss."""
         return replace(self, logits=self.teacher(rows))
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):

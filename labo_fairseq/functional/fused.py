@@ -13,7 +13,7 @@ import torch
 from .dense import check_targets, kept_rows, rows_at_once
 from .kernels import row_pass_of
 from .products import Products
-from .rows import of_rows, prior_row
+from .rows import prior_row
 
 # on a CPU (docs/performance.md): a product of fewer rows re-reads the weight gradient too often, of more logits takes
 # memory; a row pass of more logits falls out of the cache between its operations
@@ -111,7 +111,7 @@ def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
             out = row_pass(
                 z[part],
                 target[rows],
-                of_rows(loss, kept[rows], prior.masked),
+                loss.of_rows(kept[rows], prior.masked),
                 gradient=products.any_gradient,
                 prior_logit=None if prior_logit is None else prior_logit[part],
                 masked=prior.masked,
@@ -141,7 +141,7 @@ def chunk_sizes(count, types, width, device, loss, free=None):
 
 def _even(count, limit, loss):
     """The smallest number of rows that needs no more chunks than `limit` does; paired rows stay together."""
-    together = getattr(loss, "rows_per_token", 1)
+    together = loss.rows_per_token
     chunks = max(1, math.ceil(count / limit))
     return max(together, together * math.ceil(count / (chunks * together)))
 

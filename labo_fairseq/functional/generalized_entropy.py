@@ -1,16 +1,16 @@
 """Generalized entropy regularization (Meister et al. 2020): one family from confidence penalty to label smoothing."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
+from .contract import PassLoss
 from .rows import RowPass, log_sum, prior_row, shift_rows
 from .smoothing import UNIFORM
 
 
 @dataclass(frozen=True)
-class GeneralizedEntropy:
+class GeneralizedEntropy(PassLoss):
     """−log p_k + β·J_α(u‖p), the skew Jensen divergence with m = (1−α)·u + α·p (Meister et al. 2020, eq. 8-10):
 
     J_α = KL(u‖m)/α + KL(p‖m)/(1−α)
@@ -28,7 +28,6 @@ class GeneralizedEntropy:
     prior_u: str | torch.Tensor = UNIFORM
 
     # the prior is part of the divergence, not a linear term that could be taken out of the pass
-    prior: ClassVar[None] = None
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
         """See rows.row_pass."""

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
+from .contract import PassLoss
 from .rows import RowPass, log_sum, prior_row, shift_rows
 from .smoothing import UNIFORM
 
 
 @dataclass(frozen=True)
-class MixedLabels:
+class MixedLabels(PassLoss):
     """H(q', p) with q' = (1−α)·(λ·onehot(k) + (1−λ)·onehot(j)) + α·u (Guo 2020, eq. 8, 14 and 15).
 
     The logged negative log-likelihood is H(q, p) of the labels alone, α = 0. A learned u is a constant here;
@@ -29,10 +29,8 @@ class MixedLabels:
     distribution: Callable | None = None
     smoothing: torch.Tensor | None = None  #: u of the rows at hand
 
-    prior: ClassVar[None] = None  # none that all rows share
-
     def of_rows(self, rows, masked):
-        """See rows.of_rows."""
+        """See contract.RowLoss."""
         u = None if self.distribution is None else self.distribution(rows)
         return replace(self, partner=self.partner[rows], smoothing=u)
 

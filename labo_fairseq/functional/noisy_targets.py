@@ -4,25 +4,21 @@ Matrices are laid out as in transition.py: column j belongs to the label j.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
+from .contract import PassLoss, RowLoss
 from .rows import Coefficients, RowPass, Rows, log_sum, shift_rows
 
 
 @dataclass(frozen=True)
-class ForwardCorrection:
+class ForwardCorrection(RowLoss):
     """−log((1−r)·p_k + r/(K−1)·(1−p_k)): the likelihood of a label under uniform noise (Patrini et al. 2017).
 
     rate: r, the probability that a label is wrong, in [0, 1]
     """
 
     rate: float
-
-    temperature: ClassVar[None] = None
-    prior: ClassVar[None] = None
-    needs_mean: ClassVar[bool] = False
 
     def terms(self, rows: Rows):
         """Value (n,) in nats and the coefficients of its gradient."""
@@ -37,12 +33,10 @@ class ForwardCorrection:
 
 
 @dataclass(frozen=True)
-class TransitionCorrection:
+class TransitionCorrection(PassLoss):
     """−log (T p)_k for any T, (K, K) (Patrini et al. 2017; Chen et al. 2020, section 4.1)."""
 
     transition: torch.Tensor
-
-    prior: ClassVar[None] = None
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
         """See rows.row_pass."""
@@ -61,12 +55,10 @@ class TransitionCorrection:
 
 
 @dataclass(frozen=True)
-class MatrixSmoothing:
+class MatrixSmoothing(PassLoss):
     """Cross entropy against S·onehot(k), column k of S, (K, K) (Chen et al. 2020, eq. 2)."""
 
     smoothing: torch.Tensor
-
-    prior: ClassVar[None] = None
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
         """See rows.row_pass."""
@@ -82,7 +74,7 @@ class MatrixSmoothing:
 
 
 @dataclass(frozen=True)
-class LogitSmoothing:
+class LogitSmoothing(RowLoss):
     """−log softmax(S z)_k for uniform S, which is −log softmax((1−α) z)_k: cross entropy at temperature 1/(1−α).
 
     Chen et al. 2020, eq. 19: S z = (1−α) z + (α/K) Σ z, and the softmax does not see what all logits have in common.
@@ -91,9 +83,6 @@ class LogitSmoothing:
     """
 
     mass: float
-
-    prior: ClassVar[None] = None
-    needs_mean: ClassVar[bool] = False
 
     @property
     def temperature(self):
@@ -106,15 +95,13 @@ class LogitSmoothing:
 
 
 @dataclass(frozen=True)
-class MatrixLogitSmoothing:
+class MatrixLogitSmoothing(PassLoss):
     """−log softmax(S z)_k for any S, (K, K) (Chen et al. 2020, eq. 19).
 
     Unlike other losses it changes when a constant is added to a row of logits, unless the rows of S have equal sums.
     """
 
     smoothing: torch.Tensor
-
-    prior: ClassVar[None] = None
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
         """See rows.row_pass."""

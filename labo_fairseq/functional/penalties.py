@@ -1,15 +1,16 @@
 """Losses that weigh or penalize confidence: confidence penalty, focal and anti-focal loss, z-loss."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from .rows import Coefficients, Rows, log_sum, of_rows, row_pass
+from .contract import PassLoss, RowLoss
+from .rows import Coefficients, Rows, log_sum, row_pass
 
 
 @dataclass(frozen=True)
-class ConfidencePenalty:
+class ConfidencePenalty(RowLoss):
     """−log p_k − β·H(p) (Pereyra et al. 2017; Lu et al. 2023, eq. 2); β·KL(p‖U) up to the constant β·log K.
 
     weight: β, at least 0
@@ -17,8 +18,6 @@ class ConfidencePenalty:
 
     weight: float
 
-    temperature: ClassVar[None] = None
-    prior: ClassVar[None] = None
     needs_mean: ClassVar[bool] = True
 
     def terms(self, rows: Rows):
@@ -27,7 +26,7 @@ class ConfidencePenalty:
 
 
 @dataclass(frozen=True)
-class Focal:
+class Focal(RowLoss):
     """−(1−p_k)^γ·log p_k (Lin et al. 2017).
 
     gamma: γ, at least 0; 0 is cross entropy
@@ -36,10 +35,6 @@ class Focal:
 
     gamma: float
     detach: bool = False
-
-    temperature: ClassVar[None] = None
-    prior: ClassVar[None] = None
-    needs_mean: ClassVar[bool] = False
 
     def terms(self, rows: Rows):
         """Value (n,) in nats and the coefficients of its gradient."""
@@ -55,7 +50,7 @@ class Focal:
 
 
 @dataclass(frozen=True)
-class AntiFocal:
+class AntiFocal(RowLoss):
     """−(1+α·p_k)^γ·log p_k (Raunak et al. 2020).
 
     gamma, alpha: γ and α, at least 0; either at 0 is cross entropy
@@ -66,10 +61,6 @@ class AntiFocal:
     gamma: float
     alpha: float
     detach: bool = False
-
-    temperature: ClassVar[None] = None
-    prior: ClassVar[None] = None
-    needs_mean: ClassVar[bool] = False
 
     def terms(self, rows: Rows):
         """Value (n,) in nats and the coefficients of its gradient."""
@@ -84,19 +75,19 @@ class AntiFocal:
 
 
 @dataclass(frozen=True)
-class WithZLoss:
+class WithZLoss(RowLoss):
     """Another loss plus λ·LSE² (Chowdhery et al. 2022), which keeps the logits near log-probabilities.
 
     base: a loss object with `terms`; ZLossAround takes those with a row pass of their own
     weight: λ, at least 0
     """
 
-    base: Any
+    base: RowLoss
     weight: float
 
     def of_rows(self, rows, masked):
-        """See rows.of_rows."""
-        return replace(self, base=of_rows(self.base, rows, masked))
+        """See contract.RowLoss."""
+        return replace(self, base=self.base.of_rows(rows, masked))
 
     @property
     def temperature(self):
@@ -118,7 +109,7 @@ class WithZLoss:
 
 
 @dataclass(frozen=True)
-class ZLossAround(WithZLoss):
+class ZLossAround(WithZLoss, PassLoss):
     """WithZLoss for a base whose gradient needs more than the five terms, and which therefore has its own row pass."""
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
@@ -129,3 +120,8 @@ class ZLossAround(WithZLoss):
         if gradient:
             z.add_(p.mul_((2 * self.weight * lse).unsqueeze(1)))
         return out._replace(value=out.value + self.weight * lse**2)
+
+
+def with_z_loss(base: RowLoss, weight: float) -> RowLoss:
+    """The base loss plus λ·LSE², whatever kind of loss it is; weight: λ, at least 0."""
+    return (ZLossAround if base.own_pass else WithZLoss)(base, weight)

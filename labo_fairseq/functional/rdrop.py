@@ -1,15 +1,16 @@
 """R-Drop (Liang et al. 2021): two dropout passes whose predictions are pulled together, around any other loss."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import ClassVar
 
 import torch
 
-from .rows import RowPass, log_sum, of_rows, row_pass
+from .contract import PassLoss, RowLoss
+from .rows import RowPass, log_sum, row_pass
 
 
 @dataclass(frozen=True)
-class RDrop:
+class RDrop(PassLoss):
     """The base loss of both passes plus w/2·[KL(p₁‖p₂) + KL(p₂‖p₁)], in the form of fairseq and of the authors.
 
     Rows come in pairs: rows 2i and 2i+1 are the same token in the first and in the second pass. The value of the pair
@@ -19,18 +20,18 @@ class RDrop:
     weight: w, at least 0
     """
 
-    base: Any
+    base: RowLoss
     weight: float
 
-    rows_per_token = 2
+    rows_per_token: ClassVar[int] = 2
 
     @property
     def prior(self):
         return self.base.prior
 
     def of_rows(self, rows, masked):
-        """See rows.of_rows; what the base knows about a token is the same in both passes."""
-        return replace(self, base=of_rows(self.base, rows // self.rows_per_token, masked))
+        """See contract.RowLoss; what the base knows about a token is the same in both passes."""
+        return replace(self, base=self.base.of_rows(rows // self.rows_per_token, masked))
 
     def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
         """See rows.row_pass."""

@@ -85,19 +85,18 @@ class RowPass(NamedTuple):
 def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
     """Value and negative log-likelihood of a loss for n rows of logits; the logits turn into the gradient in place.
 
-    A loss whose gradient needs more than the five terms brings a pass of its own, the method `row_pass` with the same
-    arguments and the same contract.
+    A loss whose gradient needs more than the five terms has a pass of its own (contract.PassLoss).
 
     z: logits (n, V), float32 or float64, contiguous; on return ∂value/∂z without the prior's term where `gradient`,
         otherwise undefined
     target: indices (n,) into the V types
-    loss: an object with `terms(rows)` and the attributes `temperature`, `needs_mean` and `prior`
+    loss: a contract.RowLoss; where it holds something for every token, `loss.of_rows` of these rows
     prior_logit: u·z, (n,), where the caller has it cheaper than from z (h·(Wᵀu)); otherwise it is formed here
     masked: types that are −inf, as a bool tensor (V,) or (n, V); None where there are none
     scratch: a tensor like z to work in, so that a loop over chunks does not allocate one each time
     A prior of one distribution per row, (n, V), enters the gradient here. Raises ValueError where a target is masked.
     """
-    if hasattr(loss, "row_pass"):
+    if loss.own_pass:
         return loss.row_pass(z, target, gradient, prior_logit, masked, scratch)
     types, peak, target_logit = shift_rows(z, target, masked)
     prior = None
@@ -123,14 +122,6 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
         if has_row_priors(loss):
             z.add_(loss.prior * _column(weights.d))
     return RowPass(value, rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
-
-
-def of_rows(loss, rows, masked=None):
-    """The loss of these rows: a loss that holds something for every token (a teacher) brings a method of this name.
-
-    rows: indices (n,) into the tokens of the batch; masked: as in row_pass
-    """
-    return loss.of_rows(rows, masked) if hasattr(loss, "of_rows") else loss
 
 
 def has_row_priors(loss):

@@ -4,22 +4,18 @@ Each loss is a small object with its hyper-parameters; `terms(rows)` is its line
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
+from .contract import RowLoss
 from .rows import Coefficients, Rows
 
 UNIFORM = "uniform"
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(RowLoss):
     """−log p_k."""
-
-    temperature: ClassVar[None] = None
-    prior: ClassVar[None] = None
-    needs_mean: ClassVar[bool] = False
 
     def terms(self, rows: Rows):
         """Value (n,) in nats and the coefficients of its gradient."""
@@ -27,7 +23,7 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
-class LabelSmoothing:
+class LabelSmoothing(RowLoss):
     """Cross entropy against (1−α)·onehot(k) + α·u (Lu et al. 2023, eq. 6-7; Müller et al. 2019, section 1.1).
 
     mass: the hyper-parameter, in [0, 1]
@@ -42,9 +38,6 @@ class LabelSmoothing:
     prior: str | torch.Tensor = UNIFORM
     support: int | None = None
 
-    temperature: ClassVar[None] = None
-    needs_mean: ClassVar[bool] = False
-
     def terms(self, rows: Rows):
         """Value (n,) in nats and the coefficients of its gradient."""
         alpha = self.mass
@@ -56,7 +49,7 @@ class LabelSmoothing:
 
 
 @dataclass(frozen=True)
-class Labo:
+class Labo(RowLoss):
     """LABO (Lu et al. 2023, eq. 14 with the inner problem solved, eq. 12 and 15).
 
     With P* = softmax(z/τ) put into eq. 14, the objective is the free energy
@@ -72,8 +65,6 @@ class Labo:
     temperature: float = 1.25
     mass: float | torch.Tensor | None = None
     rho: float = 0.5
-
-    prior: ClassVar[None] = None
 
     @property
     def needs_mean(self):

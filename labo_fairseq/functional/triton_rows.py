@@ -16,7 +16,7 @@ _BLOCK = 4096
 
 def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
     """As rows.row_pass. Losses with their own pass or a prior per row, and masked types, take that one, in torch."""
-    if hasattr(loss, "row_pass") or has_row_priors(loss) or masked is not None or z.dtype == torch.float64:
+    if loss.own_pass or has_row_priors(loss) or masked is not None or z.dtype == torch.float64:
         return torch_row_pass(z, target, loss, gradient, prior_logit, masked, scratch)
     tempered = loss.temperature is not None
     stats = torch.empty(6, len(z), device=z.device)

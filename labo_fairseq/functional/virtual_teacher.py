@@ -5,12 +5,13 @@ from typing import ClassVar
 
 import torch
 
+from .contract import RowLoss
 from .rows import Coefficients, Rows
 from .smoothing import UNIFORM
 
 
 @dataclass(frozen=True)
-class VirtualTeacher:
+class VirtualTeacher(RowLoss):
     """(1−α)·(−log p_k) + α·s·KL(u‖softmax(z/τ)), u the softened teacher d (Yuan et al. 2020, section 5).
 
     d gives the true class `correct` and the others equal shares. u is one value at the true class and another at the
@@ -33,7 +34,6 @@ class VirtualTeacher:
     scale: float = 1.0
 
     prior: ClassVar[str] = UNIFORM
-    needs_mean: ClassVar[bool] = False
 
     @property
     def temperature(self):
