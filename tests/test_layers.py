@@ -22,7 +22,7 @@ ALLOWED = {
     "functional": [],
     "fairseq_models": ["errors", "files", "compat", "functional"],
     "noise": ["errors", "records", "measures"],
-    "criterions": ["errors", "measures", "functional", "fairseq_models", "noise"],
+    "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
     "decoding": ["errors", "files", "records", "measures", "functional", "calibration"],
     "vision": ["errors", "files", "compat", "records", "measures", "functional", "fairseq_models", "noise"],

@@ -15,6 +15,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from ..compat.precision import allow_bf16_products
 from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
 from ..functional import RDrop, projection_loss, token_loss, with_z_loss
@@ -77,15 +78,25 @@ class LabelRegularizedCriterion(FairseqCriterion):
         within("--rdrop-weight", cfg.rdrop_weight, 0)
         self.check(cfg)
         self._path = self._loss_kernel = None
-        if cfg.bf16_products:
-            torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+
+    @classmethod
+    def build_criterion(cls, cfg, task):
+        """The criterion as fairseq's tasks build it: constructed, and what it needs outside of itself set up."""
+        criterion = cls(cfg, task)
+        criterion.set_up(task)
+        return criterion
+
+    def set_up(self, task):
+        """What training under this criterion changes in the process or in the task; the constructor changes nothing."""
+        if self.cfg.bf16_products:
+            allow_bf16_products()
 
     def check(self, cfg):
         """Raise UserError, naming the flag, where a setting is out of its range."""
         raise NotImplementedError
 
     def row_loss(self, model):
-        """The loss object for this forward pass; `model` knows the number of updates done (see _updates.py)."""
+        """The loss object for this forward pass; `model` knows the number of updates done (see compat/updates.py)."""
         raise NotImplementedError
 
     def batch_loss(self, model, sample):

@@ -6,11 +6,11 @@ import torch
 from fairseq.criterions import register_criterion
 from omegaconf import II
 
+from ..compat.ema import follow_ema
 from ..errors import UserError, above, within
 from ..fairseq_models.projection import dense_logits
 from ..functional import BetaSmoothing, CrossEntropy, ranked_beta, token_loss
 from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
-from ._ema import follow_ema
 
 
 @dataclass
@@ -40,6 +40,9 @@ class BetaSmoothingCriterion(LabelRegularizedCriterion):
         if not cfg.store_ema:
             raise UserError("--criterion beta_smoothing: ranks by an averaged model: add --store-ema --ema-decay 0.999")
         self._ema = (None,)  # in a tuple, as torch would take a plain attribute for a part of this module and save it
+
+    def set_up(self, task):
+        super().set_up(task)
         follow_ema(task, self._receive)
 
     def check(self, cfg):

@@ -7,10 +7,10 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
+from ..compat.updates import updates_done
 from ..errors import UserError, above, within
 from ..functional import LabelSmoothing, Labo
 from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
-from ._updates import updates_done
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from torch import nn
 
+from ..compat.updates import updates_done
 from ..errors import UserError, within
 from ..fairseq_models.projection import unwrap
 from ..functional import CrossEntropy, MixedLabels, distribution_loss, learned_distribution
 from ._base import LabelRegularizedConfig
 from ._pairs import PairedCriterion
-from ._updates import updates_done
 
 # logged means over the pairs of two classes: the larger and the smaller true one, the five largest of the others
 TARGETS = ("target_true_1", "target_true_2", *(f"target_other_{i}" for i in range(1, 6)))
