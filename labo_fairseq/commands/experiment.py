@@ -47,6 +47,7 @@ def run(args):
         return _status(experiment, out)
     from ..experiment import check, schedule, table
 
+    check.check_teachers(experiment)
     check.check_commands(experiment, check.representatives(experiment))
     if args.dry_run:
         _print_commands(experiment, not gpus, args.raw_dir)

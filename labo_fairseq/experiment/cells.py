@@ -81,8 +81,12 @@ class Cell:
     @property
     def teachers(self):
         """Folders of the checkpoints that teach it, as names of cells where they are cells of this experiment."""
-        paths = str(self.flags().get("teacher-path") or "").split(os.pathsep)
-        return {"/".join(Path(path).parts[:-2]) for path in paths if path} - {self.name}
+        return {Path(path).parent.parent.as_posix() for path in self.teacher_paths} - {self.name}
+
+    @property
+    def teacher_paths(self):
+        """Checkpoints that teach it, as `teacher-path` names them."""
+        return [path for path in str(self.flags().get("teacher-path") or "").split(os.pathsep) if path]
 
     def language_pairs(self):
         """The flag that names all directions of a multilingual model; none for others."""

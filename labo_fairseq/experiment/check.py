@@ -1,13 +1,15 @@
 """What can be known before hours of training: does fairseq know the flags, do the criterions accept their values."""
 
 import contextlib
+import graphlib
 import io
 import logging
 import re
 import warnings
+from pathlib import Path
 
 from ..errors import UserError
-from .cells import Cell
+from .cells import Cell, first_cells
 
 
 def check_commands(experiment, cells):
@@ -30,6 +32,22 @@ def check_commands(experiment, cells):
             _check(experiment, key, CRITERION_REGISTRY[name], _parsed(experiment, key, cell, options))
     finally:
         logging.disable(known)
+
+
+def check_teachers(experiment):
+    """Raise UserError where cells of the experiment teach each other in a circle, so that none could begin."""
+    cells = {cell.name: cell for cell in first_cells(experiment)}
+    taught_by = {name: {teacher for teacher in cell.teachers if teacher in cells} for name, cell in cells.items()}
+    for cell in cells.values():
+        if cell.name in {Path(path).parent.parent.as_posix() for path in cell.teacher_paths}:
+            experiment.fail(f"methods.{cell.method.name}.teacher-path", "names its own checkpoint: name another")
+    try:
+        graphlib.TopologicalSorter(taught_by).prepare()
+    except graphlib.CycleError as error:
+        methods = list(dict.fromkeys(cells[name].method.name for name in error.args[1]))
+        experiment.fail(
+            f"methods.{methods[0]}.teacher-path", f"{' and '.join(methods)} teach each other: one must have no teacher"
+        )
 
 
 def representatives(experiment):

@@ -60,13 +60,14 @@ def chosen_point(found, directions, method):
     """The grid's point with the best score on validation data; None while a candidate is still to come.
 
     found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have. Of several
-    directions the mean counts.
+    directions the mean counts, of equal scores the first point in the file.
     """
     candidates = [(c, s) for c, s in found if c.directions == directions and c.method == method]
     first = [(c, s) for c, s in candidates if c.seed == c.experiment.seeds[0]]
     if len(first) < len(method.candidates()) or any(s["state"] in ("waiting", "running") for _, s in first):
         return None
-    done = [(c, s) for c, s in first if s["state"] == "done"]
+    # as the file has them, not as they ended: of equal scores the first one counts
+    done = [(c, s) for point in method.candidates() for c, s in first if c.grid == point and s["state"] == "done"]
     return max(done, key=lambda pair: _valid_score(*pair))[0].grid if done else None
 
 

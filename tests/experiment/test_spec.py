@@ -1,13 +1,15 @@
 """The experiment file: what it means, and one line for every mistake in it."""
 
 import copy
+import itertools
+import re
 from pathlib import Path
 
 import pytest
-from labo_fairseq.data_prep.cli import CORPORA
 
+from labo_fairseq.cli import main
 from labo_fairseq.errors import UserError
-from labo_fairseq.experiment import cells, spec
+from labo_fairseq.experiment import cells, check, schedule, spec
 
 RECIPES = sorted((Path(__file__).parents[2] / "scripts/experiments").glob("*.yaml"))
 WITHOUT_LABO = {"chen_figures", "distillation_embedded", "guo_tables"}  # what these repeat is another paper
@@ -30,10 +32,10 @@ def changed(content, path, value):
         ("decode.beams", 5, "decode.beams", "unknown key"),
         ("corpus.nmae", "x", "corpus.nmae", "unknown key"),
         ("seeds", [1, 2, 1], "seeds", "1 is given twice"),
-        ("seeds", [0], "seeds", "1 or more"),
-        ("seeds", [True], "seeds", "whole number"),
+        ("seeds", [0], "seeds.0", "greater than or equal to 1"),
+        ("seeds", [True], "seeds.0", "valid integer"),
         ("seeds", [], "seeds", "is empty"),
-        ("seeds", None, "seeds", "whole number"),
+        ("seeds", None, "seeds.0", "valid integer"),
         ("methods", {}, "methods", "is empty"),
         ("methods", ["labo"], "methods", "mapping"),
         ("methods.labo", {}, "methods.labo.criterion", "missing"),
@@ -46,19 +48,19 @@ def changed(content, path, value):
         ("train.save-dir", "/", "train.save-dir", "set by labo experiment"),
         ("baseline", "none", "baseline", "is no method"),
         ("corpus.name", "embedded", "corpus", "either"),
-        ("corpus.directions", ["de_en"], "corpus.directions", "such as en-de"),
+        ("corpus.directions", ["de_en"], "corpus.directions.0", "pattern"),
         ("corpus.directions", ["de-en", "en-de"], "corpus.directions", "one direction"),
         ("corpus", {"name": "nowhere", "directions": "de-en"}, "corpus.name", "unknown"),
-        ("corpus.multilingual", "yes", "corpus.multilingual", "true or false"),
+        ("corpus.multilingual", "yes", "corpus.multilingual", "valid boolean"),
         ("corpus.multilingual", True, "corpus.directions", "two or more"),
         ("train.task", "translation", "train.task", "set by labo experiment"),
-        ("decode.lenpen", ["long"], "decode.lenpen", "a number"),
-        ("decode.calibrate", "magic", "decode.calibrate", "one of none"),
-        ("decode.average", -1, "decode.average", "0 for none"),
-        ("decode.splits", {"train": 3}, "decode.splits.train", "unknown key"),
+        ("decode.lenpen", ["long"], "decode.lenpen.0", "valid number"),
+        ("decode.calibrate", "magic", "decode.calibrate.0", "'none', 'temperature'"),
+        ("decode.average", -1, "decode.average", "greater than or equal to 0"),
+        ("decode.splits", {"train": 3}, "decode.splits.train", "'valid' or 'test'"),
         ("decode.splits", {"test": 0}, "decode.splits.test", "equal"),
         ("decode.flags", {"beam": 3}, "decode.flags.beam", "set by labo experiment"),
-        ("name", "", "name", "printable name"),
+        ("name", "", "name", "must be printable"),
         ("profiles", {"small": {"seed": 1}}, "profiles.small.seed", "unknown key"),
     ],
 )
@@ -140,9 +142,7 @@ def test_cells_of_a_grid_and_of_varied_methods(content, write):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("profile", [None, "smoke"])
-def test_shipped_recipes_are_read(recipe, profile, monkeypatch):
-    for corpus in ("iwslt14", "wmt14"):  # may come with another part of the package
-        monkeypatch.setitem(CORPORA, corpus, CORPORA.get(corpus, "."))
+def test_shipped_recipes_are_read(recipe, profile):
     experiment = spec.read(recipe, profile)
     assert experiment.name == recipe.stem
     found = cells.first_cells(experiment)
@@ -152,3 +152,46 @@ def test_shipped_recipes_are_read(recipe, profile, monkeypatch):
     modes = {m.flags.get("smoothing-mass", "adaptive") for m in experiment.methods if m.flags["criterion"] == "labo"}
     # a table that LABO is in has both of its rows
     assert modes == (set() if recipe.stem in WITHOUT_LABO else {"adaptive", "fixed"})
+
+
+def taught(content, **teachers):
+    """The experiment with methods that have each other as teachers."""
+    path = "{direction}/NAME/seed{seed}/checkpoints/checkpoint_best.pt"
+    content["methods"] = {
+        name: {"criterion": "knowledge_distillation", **({"teacher-path": path.replace("NAME", t)} if t else {})}
+        for name, t in teachers.items()
+    }
+    content["baseline"] = next(iter(teachers))
+    return content
+
+
+@pytest.mark.parametrize(
+    ("teachers", "reason"),
+    [
+        ({"a": "b", "b": "a"}, "a and b teach each other|b and a teach each other"),
+        ({"a": "b", "b": "c", "c": "a"}, "teach each other"),
+        ({"a": None, "b": "c", "c": "b"}, "teach each other"),
+        ({"a": "a"}, "names its own checkpoint"),
+    ],
+)
+def test_teachers_in_a_circle_are_found_before_anything_runs(content, write, teachers, reason, capsys):
+    file = write(taught(content, **teachers))
+    assert main(["experiment", "run", str(file), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(rf"methods\.[abc]\.teacher-path: .*({reason})", error)
+
+
+def test_a_chain_of_teachers_is_no_circle(content, write):
+    check.check_teachers(spec.read(write(taught(content, a=None, b="a", c="b", d="a"))))
+
+
+def test_of_equal_scores_the_first_point_in_the_file_is_chosen(content, write):
+    """However the cells end."""
+    content["methods"]["labo"] = {"criterion": "labo", "rho": [0.5, 1, 0.75]}
+    experiment = spec.read(write(content))
+    method = next(m for m in experiment.methods if m.name == "labo")
+    found = [c for c in cells.first_cells(experiment) if c.method == method]
+    scores = {0.5: 20.0, 1: 30.0, 0.75: 30.0}
+    pairs = [(cell, {"state": "done", "valid": {"bleu": scores[cell.grid["rho"]]}}) for cell in found]
+    for order in itertools.permutations(pairs):
+        assert schedule.chosen_point(order, experiment.trainings[0], method) == {"rho": 1}
