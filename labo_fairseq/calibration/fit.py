@@ -7,9 +7,12 @@ searched on the same grid for the lowest ECE, which has no gradient to follow.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from ..fairseq_models.tokens import Tokens
 from ..functional.calibration import bin_sums
 from ..functional.calibrators import Adaptive, Grouped, Temperature
 from ..measures.calibration import BINS, ece
@@ -19,7 +22,7 @@ from ..measures.temperature import search as search_factor
 _PRIOR_LOG_TEMPERATURE, _PRIOR_WEIGHT = 0.5, 1.0
 
 
-def fit(kind, tokens, groups, objective="nll", index=None):
+def fit(kind: str, tokens: Tokens, groups: Any, objective: str = "nll", index: torch.Tensor | None = None) -> Any:
     """A calibrator, fitted to tokens (a `Tokens` of one member, or the part of it that `index` names).
 
     kind: "temperature", "grouped" or "adaptive"
@@ -39,7 +42,7 @@ def fit(kind, tokens, groups, objective="nll", index=None):
     return search(tokens, index, lambda factor: build(parameters + math.log(factor) * moved), objective)
 
 
-def search(tokens, index, build, objective):
+def search(tokens: Tokens, index: torch.Tensor | None, build: Callable, objective: str) -> Any:
     """build(factor) with the factor that minimizes the objective; see measures.temperature.search."""
     return build(search_factor(lambda factors: _values(tokens, index, [build(x) for x in factors], objective)))
 

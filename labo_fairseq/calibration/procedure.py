@@ -1,14 +1,17 @@
 """What `labo calibrate` does: collect the tokens, fit, fit on either half to measure on the other, put it together."""
 
+import functools
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..errors import UserError
 from ..fairseq_models.loading import chosen_device, is_of_images, load_models, settings_of
 from ..fairseq_models.target_counts import target_counts
-from ..fairseq_models.tokens import collect
+from ..fairseq_models.tokens import Tokens, collect
 from ..files import sha256
 from ..functional.calibration import TokenStatistics
 from ..functional.calibrators import Temperature
@@ -46,7 +49,7 @@ class Settings:
     cpu: bool = False
 
 
-def calibrate(settings, folder):
+def calibrate(settings: Settings, folder: str | Path) -> Result:
     """The Result of fitting; features of the tokens are kept in `folder`. Raises UserError on bad input."""
     paths = settings.paths
     languages = {flag: getattr(settings, flag) for flag in ("source_lang", "target_lang") if getattr(settings, flag)}
@@ -70,7 +73,7 @@ def calibrate(settings, folder):
             statistics,
             test if when.startswith("test") else tokens,
             groups,
-            lambda count, temperature=temperature: signature(temperature, unit, count),
+            functools.partial(_signature, temperature, unit),
         )
     measures["warnings"] = _warnings(found)
     calibration = Calibration(
@@ -84,6 +87,10 @@ def calibrate(settings, folder):
         measures=measures,
     )
     return Result(calibration, {when: _reliability(found[when]) for when in ("before", "after")})
+
+
+def _signature(temperature, unit, count):
+    return signature(temperature, unit, count)
 
 
 def _reliability(statistics):
@@ -125,11 +132,11 @@ class Fitting:
     groups: object
     seed: int
 
-    def fit(self, tokens, index=None):
+    def fit(self, tokens: Tokens, index: torch.Tensor | None = None) -> Any:
         """The calibrator of a `Tokens` of one member."""
         return fit(self.kind, tokens, self.groups, self.objective, index)
 
-    def cross_fitted(self, tokens):
+    def cross_fitted(self, tokens: Tokens) -> dict[str, TokenStatistics]:
         """{"before", "after": TokenStatistics}, for an ensemble those of the members "member 1 before", … too.
 
         After: each half of the sentences under calibrators that were fitted on the other half.

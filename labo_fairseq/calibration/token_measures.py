@@ -5,14 +5,19 @@ confidence is) and the position. Grouping by the target instead would make a per
 overconfident on rare types, because the group itself tells something about the label.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
+from ..fairseq_models.tokens import Tokens
 from ..measures.calibration import adaptive_ece, bin_sums, ece_figures, mce, risk_coverage_area
+from .groups import TypeGroups
 
 POSITIONS = (0, 1, 5, 10, 20)
 
 
-def figures(found, sentence):
+def figures(found: Any, sentence: torch.Tensor) -> dict:
     """{name: value} of a TokenStatistics and the sentence of each token; nll in nats, brier in [0, 2]."""
     confidence, correct = found.confidence.numpy(), found.correct.numpy()
     return ece_figures(confidence, correct, sentence.numpy()) | {
@@ -28,7 +33,7 @@ def figures(found, sentence):
     }
 
 
-def by_group(found, tokens, groups, sign):
+def by_group(found: Any, tokens: Tokens, groups: TypeGroups | None, sign: Callable[[int], str]) -> dict[str, dict]:
     """{group: its figures and signature}: "all", the type groups, EOS or not, positions; those that have tokens.
 
     groups: None for images, which have "all" alone

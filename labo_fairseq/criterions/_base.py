@@ -7,6 +7,7 @@ loss object of labo_fairseq.functional.
 import logging
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from omegaconf import II
 from ..compat.precision import allow_bf16_products
 from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
-from ..functional import RDrop, projection_loss, token_loss, with_z_loss
+from ..functional import RDrop, RowLoss, projection_loss, token_loss, with_z_loss
 from ..functional.calibration import bin_sums
 from ..functional.kernels import choose_kernel
 from ..measures.calibration import BINS, ece
@@ -67,9 +68,9 @@ class LabelRegularizedConfig(FairseqDataclass):
 class LabelRegularizedCriterion(FairseqCriterion):
     """Base class: `forward` is fairseq's contract (loss summed over tokens, sample size, logging output of sums)."""
 
-    needs_logits = None  # why the method cannot do without the logits of the batch, in words
+    needs_logits: str | None = None  # why the method cannot do without the logits of the batch, in words
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(task)
         self.cfg = cfg
         if cfg.ignore_prefix_size < 0:
@@ -80,34 +81,34 @@ class LabelRegularizedCriterion(FairseqCriterion):
         self._path = self._loss_kernel = None
 
     @classmethod
-    def build_criterion(cls, cfg, task):
+    def build_criterion(cls, cfg: Any, task: Any) -> Any:
         """The criterion as fairseq's tasks build it: constructed, and what it needs outside of itself set up."""
         criterion = cls(cfg, task)
         criterion.set_up(task)
         return criterion
 
-    def set_up(self, task):
+    def set_up(self, task: Any) -> None:
         """What training under this criterion changes in the process or in the task; the constructor changes nothing."""
         if self.cfg.bf16_products:
             allow_bf16_products()
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         """Raise UserError, naming the flag, where a setting is out of its range."""
         raise NotImplementedError
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         """The loss object for this forward pass; `model` knows the number of updates done (see compat/updates.py)."""
         raise NotImplementedError
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """The loss object for a batch, where that depends on more than the model, as on a teacher's predictions."""
         return self.row_loss(model)
 
-    def parameter_loss(self, model, logits, target):
+    def parameter_loss(self, model: Any, logits: torch.Tensor, target: torch.Tensor) -> float | torch.Tensor:
         """What parameters of the criterion itself learn from: 0, with a gradient for them, of the batch's logits."""
         return 0.0
 
-    def forward(self, model, sample, reduce=True):
+    def forward(self, model: Any, sample: dict, reduce: bool = True) -> Any:
         """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
         loss, passes = self._complete_loss(model, sample)
         target = self._targets(model, sample)
@@ -209,7 +210,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return "dense"
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs):
+    def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
         """Sums of the workers to the numbers that fairseq logs: base 2, `ppl` from the plain likelihood.
 
         Under multilingual_translation, whose sums come a second time as `de-en:loss` and so on, each number is logged
@@ -220,7 +221,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
             _log_metrics(prefix, logging_outputs)
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
         """Every logged number is a sum with the same key on every worker."""
         return True
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from fairseq.data import Dictionary, data_utils, indexed_dataset
@@ -12,7 +13,7 @@ from ..errors import UserError
 from ..records.generate_log import read_generate_log
 
 
-def write_distilled(data, log, out, source=None, target=None):
+def write_distilled(data: str | Path, log: str | Path, out: str | Path, source: Any = None, target: Any = None) -> str:
     """Write the folder `out` with a teacher's translations as training targets; returns what it holds, in words.
 
     data: folder of fairseq's binaries; log: output of fairseq-generate on its training set, with subwords; source and

@@ -7,6 +7,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ..errors import UserError
 from ..files import sha256
@@ -23,7 +26,9 @@ _ACTIVATIONS = {
 }
 
 
-def export_ctranslate2(checkpoint, data, out, calibration=None, mismatch="refuse"):
+def export_ctranslate2(
+    checkpoint: str | Path, data: str | Path, out: str | Path, calibration: Any = None, mismatch: str = "refuse"
+) -> tuple[float, float]:
     """Write the folder `out` with a checkpoint as a CTranslate2 model; returns (temperature, largest difference, nats).
 
     data: folder of fairseq's binaries; calibration: file whose temperature is folded in; mismatch: as of
@@ -52,7 +57,7 @@ def export_ctranslate2(checkpoint, data, out, calibration=None, mismatch="refuse
     return temperature, difference
 
 
-def import_ctranslate2():
+def import_ctranslate2() -> Any:
     """The library, or a UserError that says how to get it."""
     try:
         import ctranslate2
@@ -61,7 +66,7 @@ def import_ctranslate2():
     return ctranslate2
 
 
-def load_fairseq_model(checkpoint, data):
+def load_fairseq_model(checkpoint: str | Path, data: str | Path) -> tuple[Any, Any]:
     """(model in evaluation mode, task) of one checkpoint, with the dictionaries in `data`.
 
     Raises UserError where a file is missing, the dictionaries have another size than the model, or the checkpoint is
@@ -89,7 +94,7 @@ def load_fairseq_model(checkpoint, data):
     return models[0].eval().float().requires_grad_(False), task
 
 
-def transformer_spec(model, task, temperature=1.0):
+def transformer_spec(model: Any, task: Any, temperature: float = 1.0) -> Any:
     """The ctranslate2.specs.TransformerSpec of a fairseq model whose logits are divided by `temperature`.
 
     Raises UserError for architectures and options that CTranslate2 does not compute, naming them.
@@ -183,7 +188,7 @@ def _unsupported_options(model):
     }
 
 
-def folded_temperature(file, checkpoint, dictionary, mismatch="refuse"):
+def folded_temperature(file: str | Path, checkpoint: str | Path, dictionary: Any, mismatch: str = "refuse") -> float:
     """The temperature of a calibration file, for one checkpoint and the target dictionary.
 
     mismatch: "refuse" or "warn" of a calibration of another checkpoint or dictionary. Raises UserError.
@@ -250,7 +255,9 @@ def _folder_aside(out):
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def largest_difference(translator, model, task, temperature, sentences=8, length=12):
+def largest_difference(
+    translator: Any, model: Any, task: Any, temperature: float, sentences: Any = 8, length: int = 12
+) -> float:
     """Largest |log p_fairseq(softmax(z/T)) − log p_CTranslate2| in nats over the tokens of made-up sentence pairs."""
     import torch
 
@@ -262,14 +269,15 @@ def largest_difference(translator, model, task, temperature, sentences=8, length
             torch.randint(side.nspecial, len(side), (length,), generator=generator).tolist()
             for side in (source, target)
         ]
-        expected = fairseq_token_scores(model, target.eos(), *words, temperature)
+        source_words, target_words = words
+        expected = fairseq_token_scores(model, target.eos(), source_words, target_words, temperature)
         pair = [[side.symbols[i] for i in ids] for side, ids in zip((source, target), words, strict=True)]
         got = torch.tensor(translator.score_batch([pair[0]], [pair[1]])[0].log_probs)
         differences.append((got - expected).abs().max())
     return torch.stack(differences).max().item()  # NaN stays NaN, unlike in max()
 
 
-def fairseq_token_scores(model, eos, source, target, temperature=1.0):
+def fairseq_token_scores(model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0) -> torch.Tensor:
     """log softmax(z/T) of each target token and of the end of sentence, by fairseq: (len(target) + 1,), nats.
 
     source, target: lists of ids without the end of sentence.

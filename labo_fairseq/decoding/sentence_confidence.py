@@ -7,6 +7,7 @@ level. Fitted on a validation set that was decoded as the text to come will be (
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -23,7 +24,7 @@ _RIDGE = 1e-3
 FEWEST = 10  # good and bad sentences that each half must hold
 
 
-def features(log_probs):
+def features(log_probs: Any) -> np.ndarray:
     """The features of a hypothesis, (3,), from the log-probabilities of its tokens in nats, EOS last."""
     scores = np.maximum(np.asarray(log_probs, dtype=np.float64), _LEAST)
     return np.array([scores.mean(), scores.min(), np.log(len(scores))])
@@ -41,12 +42,12 @@ class SentenceConfidence:
     bias: float
     chrf: float
 
-    def probability(self, log_probs):
+    def probability(self, log_probs: Any) -> float:
         """P(good) in [0, 1] of a hypothesis; see `features`."""
         return float(expit(features(log_probs) @ np.array(self.weights) + self.bias))
 
     @classmethod
-    def fit(cls, rows, good, chrf):
+    def fit(cls, rows: Any, good: np.ndarray, chrf: float) -> "SentenceConfidence":
         """The maximum-likelihood model (with a slight ridge) of features (N, 3) and labels (N,), of both classes."""
         rows, good = np.asarray(rows, dtype=np.float64), np.asarray(good, dtype=np.float64)
         mean, scale = rows.mean(0), rows.std(0) + 1e-9
@@ -63,12 +64,12 @@ class SentenceConfidence:
         weights = theta[1:] / scale
         return cls(tuple(weights.tolist()), float(theta[0] - weights @ mean), chrf)
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The content of calibration.json's `sentence_confidence`, but for the measures."""
         return {"features": list(FEATURES), "weights": list(self.weights), "bias": self.bias, "chrf": self.chrf}
 
     @classmethod
-    def from_json(cls, record):
+    def from_json(cls, record: dict) -> "SentenceConfidence":
         """Raises ValueError, KeyError or TypeError on a record that is broken or of another version."""
         weights, numbers = tuple(map(float, record["weights"])), (float(record["bias"]), float(record["chrf"]))
         if record["features"] != list(FEATURES) or len(weights) != len(FEATURES):
@@ -78,7 +79,7 @@ class SentenceConfidence:
         return cls(weights, *numbers)
 
 
-def fit_and_measure(log_probs, good, chrf):
+def fit_and_measure(log_probs: list, good: np.ndarray, chrf: float) -> tuple[SentenceConfidence, dict, list[dict]]:
     """(SentenceConfidence, its measures, risk-coverage rows) of the best hypotheses of a validation set.
 
     log_probs: for each sentence the log-probabilities of its tokens, nats; good: (N,) bool; chrf: what made them good.
@@ -96,7 +97,7 @@ def fit_and_measure(log_probs, good, chrf):
     return model, measures(confidence, good[1::2]), risk_coverage_rows(confidence, good[1::2])
 
 
-def measures(confidence, good):
+def measures(confidence: np.ndarray, good: np.ndarray) -> dict:
     """AUROC, ECE, Brier score and the area under the risk-coverage curve, of N confidences and labels."""
     return {
         "n": len(good),
@@ -110,7 +111,7 @@ def measures(confidence, good):
     }
 
 
-def risk_coverage_rows(confidence, good):
+def risk_coverage_rows(confidence: np.ndarray, good: np.ndarray) -> list[dict]:
     """Rows {coverage, threshold, risk}: the share of bad translations among the most confident ones, for each count."""
     coverage, risk = risk_coverage(confidence, good)
     threshold = np.sort(confidence)[::-1]

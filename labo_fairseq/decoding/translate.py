@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class Model:
     folder: made by `labo export`. threads: 0 for as many as there are cores. Raises UserError where it cannot be used.
     """
 
-    def __init__(self, folder, threads=0):
+    def __init__(self, folder: str | Path, threads: int = 0):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
         threads = threads or os.cpu_count() or 1
@@ -64,7 +65,7 @@ class Model:
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: CTranslate2 cannot load it ({error}): export it again") from error
 
-    def translate(self, batch, search):
+    def translate(self, batch: list[Sentence], search: Search) -> list[list[Translation]]:
         """For each Sentence of a batch a list of Translation, `search.nbest` of them, the best first."""
         sources = [sentence.source for sentence in batch]
         width = max(map(len, sources)) + 1  # CTranslate2 appends the end of sentence
@@ -112,9 +113,9 @@ class Model:
         return scored
 
 
-def batches(sentences, max_tokens, batch_size=None):
+def batches(sentences: list[Sentence], max_tokens: int, batch_size: int | None = None) -> Iterator[list[Sentence]]:
     """Lists of sentences of similar length: width × sentences ≤ max_tokens, counted with the end of each sentence."""
-    batch, width = [], 0
+    batch: list[Sentence] = []
     for sentence in sorted(sentences, key=lambda s: len(s.source)):
         width = len(sentence.source) + 1  # sorted, so the newest is the longest
         if batch and (width * (len(batch) + 1) > max_tokens or len(batch) == batch_size):
@@ -138,7 +139,7 @@ def _read_record(folder):
     return record
 
 
-def from_text(path):
+def from_text(path: str) -> Iterator[Sentence]:
     """Sentences of a text file, read as they are needed."""
     name = "standard input" if path == "-" else path
     try:
@@ -160,7 +161,7 @@ class Binaries:
     Raises UserError where the split is missing, or the dictionaries are not the model's.
     """
 
-    def __init__(self, data, subset, record, post_process=None):
+    def __init__(self, data: str | Path, subset: str, record: dict, post_process: str | None = None):
         from fairseq.data import data_utils
 
         source, target = record["source_lang"], record["target_lang"]
@@ -209,15 +210,15 @@ class Display:
     post_process: how subwords are joined, as --remove-bpe; tokenizer: "moses" to detokenize, or None; language: target.
     """
 
-    def __init__(self, post_process, tokenizer, language):
-        self._mark = {"subword_nmt": BPE_MARK}.get(post_process, post_process)
+    def __init__(self, post_process: str | None, tokenizer: str | None, language: str):
+        self._mark = BPE_MARK if post_process == "subword_nmt" else post_process
         self._detokenizer = None
         if tokenizer == "moses":
             from sacremoses import MosesDetokenizer
 
             self._detokenizer = MosesDetokenizer(language)
 
-    def lines(self, sentence, translations):
+    def lines(self, sentence: Sentence, translations: list) -> str:
         """The text of a Sentence and its Translations, the best first."""
         i = sentence.id
         lines = [f"S-{i}\t{self._detokenized(self._joined(sentence.source))}"]
@@ -243,7 +244,7 @@ class Display:
 class Clock:
     """Time spent in the engine, shown as a progress bar and, as fairseq does, in one line at the end."""
 
-    def __init__(self, total):
+    def __init__(self, total: int | None):
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, unit=" sentences", disable=None)
@@ -257,13 +258,13 @@ class Clock:
     def __exit__(self, *_):
         self._seconds += time.perf_counter() - self._start
 
-    def count(self, translations):
+    def count(self, translations: list) -> None:
         """Add the translations of a batch."""
         self._bar.update(len(translations))
         self._sentences += len(translations)
         self._tokens += sum(len(group[0].log_probs) for group in translations)
 
-    def report(self):
+    def report(self) -> None:
         """End the bar, and print the totals."""
         self._bar.close()
         seconds = max(self._seconds, 1e-9)

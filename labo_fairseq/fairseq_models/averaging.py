@@ -1,6 +1,7 @@
 """Averaging the parameters of checkpoints of one training, as fairseq's scripts/average_checkpoints.py does."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..compat import checkpoints
@@ -9,13 +10,14 @@ from ..errors import UserError
 NAMES = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
 
 
-def average_checkpoints(paths):
+def average_checkpoints(paths: Iterable) -> dict:
     """The content of the first checkpoint with the averaged parameters of all of them. Raises UserError."""
-    state, first, count = None, None, 0
+    state: dict = {}
+    first, count = None, 0
     for path in paths:
         found = _load(path)
         count += 1
-        if state is None:
+        if not state:
             state, first = found, path
             sums = {name: _summable(tensor).clone() for name, tensor in found["model"].items()}
             owners = _owners(found["model"])
@@ -35,7 +37,7 @@ def average_checkpoints(paths):
     return state
 
 
-def last_checkpoints(folder, kind, number, upper_bound=None):
+def last_checkpoints(folder: str | Path, kind: str, number: int, upper_bound: int | None = None) -> list[Path]:
     """Paths of the last `number` checkpoints by "epoch" or "update", newest first. Raises UserError if too few."""
     if not Path(folder).is_dir():
         raise UserError(f"--inputs: {folder}: no such folder: --num-{kind}-checkpoints needs that of a training")

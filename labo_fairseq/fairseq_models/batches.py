@@ -1,6 +1,8 @@
 """The batches of a data set, in a fixed order."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fairseq import utils
 from tqdm import tqdm
@@ -11,7 +13,7 @@ from .loading import is_of_images, settings_of
 _IMAGES = 128  # in a batch: of 224×224 pixels they fit into a small memory
 
 
-def batches(models, task, subset, max_tokens):
+def batches(models: list, task: Any, subset: str, max_tokens: int) -> Iterator:
     """The batches of a subset in a fixed order, without sentences too long for the models. Raises UserError."""
     # fairseq cannot map an empty file, and fails once more while it cleans up
     empty = [path for path in Path(settings_of(task).data).glob(f"{subset}.*.bin") if path.stat().st_size == 0]

@@ -3,6 +3,7 @@
 import os
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import torch
 from fairseq import checkpoint_utils, utils
@@ -12,12 +13,12 @@ from ..errors import UserError
 from .projection import obstacle
 
 
-def is_of_images(task):
+def is_of_images(task: Any) -> bool:
     """Whether the task's targets are the classes of images, which no dictionary holds."""
     return task.target_dictionary is None
 
 
-def load_models(paths, data, device, overrides=None):
+def load_models(paths: list[str], data: str | None, device: str, overrides: dict | None = None) -> tuple[list, Any]:
     """(models in evaluation mode on the device, their task on the folder `data`); weights_only, by the bridge's list.
 
     data: None for the folder that the models were trained on. Where its name is relative and not found from here, it is
@@ -67,16 +68,16 @@ def _of_direction(model, task, path):
     return model.models[direction] if isinstance(model, FairseqMultiModel) else model
 
 
-def settings_of(task):
+def settings_of(task: Any) -> Any:
     """The task's own settings: a configuration, or the arguments of an older task."""
     return getattr(task, "cfg", None) or task.args
 
 
-def chosen_device(cpu=False):
+def chosen_device(cpu: bool = False) -> str:
     """ "cuda" where there is a GPU, unless `cpu` asks for the CPU."""
     return "cuda" if torch.cuda.is_available() and not cpu else "cpu"
 
 
-def import_user_dir(user_dir):
+def import_user_dir(user_dir: str | None) -> None:
     """Import the folder of fairseq's --user-dir, where models may be defined; nothing for None."""
     utils.import_user_module(Namespace(user_dir=user_dir))

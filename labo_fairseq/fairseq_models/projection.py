@@ -1,6 +1,7 @@
 """Which models let projection and loss be fused, and why the others do not."""
 
 import inspect
+from typing import Any
 
 import torch
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
@@ -16,14 +17,14 @@ _STANDARD_PROBS = {
 }
 
 
-def unwrap(model):
+def unwrap(model: Any) -> Any:
     """The fairseq model inside the wrappers of data parallelism."""
     while isinstance(model, _WRAPPERS):
         model = model.module
     return model
 
 
-def has_plain_logits(model):
+def has_plain_logits(model: Any) -> bool:
     """Whether the model's output is logits, of which its probabilities are the softmax."""
     model = unwrap(model)
     decoder = getattr(model, "decoder", None)
@@ -34,14 +35,14 @@ def has_plain_logits(model):
     )
 
 
-def hidden_states(model, net_input):
+def hidden_states(model: Any, net_input: dict) -> torch.Tensor:
     """Decoder features (batch, length, D) of a model without an `obstacle`."""
     if _is_generic(model):
         return model.extract_features(**net_input)[0]
     return model(**net_input, features_only=True)[0]
 
 
-def dense_logits(model, net_input):
+def dense_logits(model: Any, net_input: dict) -> torch.Tensor:
     """Logits (batch, length, V) of the model; log-probabilities, which are logits too, where it has no plain ones.
 
     (batch, K) of a classifier.
@@ -68,7 +69,7 @@ def _adaptive_log_probs(softmax, hidden):
     return torch.cat(parts, -1)
 
 
-def obstacle(model):
+def obstacle(model: Any) -> str | None:
     """Why projection and loss cannot be fused for this model, in words; None where they can."""
     plain = unwrap(model)
     if not isinstance(plain, BaseFairseqModel):

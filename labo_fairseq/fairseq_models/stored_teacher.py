@@ -16,6 +16,9 @@ orders, and a sentence that is not the one the teacher saw is noticed.
 
 import hashlib
 import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +34,7 @@ _PROBES = 8  # sentences of each subset that are looked up before training begin
 class StoredTeacher:
     """The teacher of `--teacher-probs`. Raises UserError for a file that is damaged or of other dictionaries."""
 
-    def __init__(self, path, task):
+    def __init__(self, path: str | Path, task: Any):
         if getattr(task, "target_dictionary", None) is None:
             raise UserError("--teacher-probs: is for text, and this task has no dictionary: use --teacher-path")
         self.path, self.task = path, task
@@ -44,7 +47,7 @@ class StoredTeacher:
         self._keys = self._content["keys"].numpy()
         self._probed = False
 
-    def logits(self, model, sample, flatten):
+    def logits(self, model: Any, sample: dict, flatten: Callable) -> Callable:
         """A teacher of functional/distillation.py for the rows of a batch; arguments as of ModelTeacher.logits."""
         if not self._probed:
             self._probe()
@@ -80,14 +83,14 @@ class StoredTeacher:
 _AGAIN = "make the file again from this data with `labo distill-targets`, with all subsets that training uses"
 
 
-def sentence_keys(sample, task):
+def sentence_keys(sample: dict, task: Any) -> torch.Tensor:
     """A hash of source and target of each sentence of a batch, (batch,) int64; padding plays no part."""
     source = _hash(sample["net_input"]["src_tokens"], task.source_dictionary.pad())
     target = _hash(sample["target"], task.target_dictionary.pad())
     return _mix(source * 31 + target)
 
 
-def dictionary_hashes(task):
+def dictionary_hashes(task: Any) -> dict[str, str]:
     """{"source": sha256 of the symbols, "target": …} of a task's dictionaries."""
     sides = {"source": task.source_dictionary, "target": task.target_dictionary}
     return {side: hashlib.sha256("\n".join(d.symbols).encode()).hexdigest() for side, d in sides.items()}

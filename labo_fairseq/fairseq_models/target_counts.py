@@ -6,6 +6,7 @@ The dictionary file is no such prior: a joined dictionary mixes both languages, 
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .loading import settings_of
 _PIECE = 1 << 22  # tokens counted at once
 
 
-def target_counts(task, counts_file=None):
+def target_counts(task: Any, counts_file: str | None = None) -> torch.Tensor:
     """How often each type of the target dictionary occurs in the training targets, float64 (V,); EOS once a sentence.
 
     pad, bos, unk and the `madeupword` fillers get 0, so no smoothing mass can reach them. A task of several pairs of
@@ -43,7 +44,7 @@ def target_counts(task, counts_file=None):
     return torch.from_numpy(counts)
 
 
-def regular_types(dictionary):
+def regular_types(dictionary: Any) -> torch.Tensor:
     """Which types can be a target token, a bool tensor (V,): not pad, bos, unk or a filler that rounds up the size."""
     special = {dictionary.pad(), dictionary.bos(), dictionary.unk()}
     return torch.tensor(
@@ -51,13 +52,15 @@ def regular_types(dictionary):
     )
 
 
-def unigram_prior(counts, possible, exponent=1.0, floor=0.0):
+def unigram_prior(
+    counts: torch.Tensor, possible: torch.Tensor, exponent: float = 1.0, floor: float = 0.0
+) -> torch.Tensor:
     """u ∝ max(count, floor) ** exponent over the `possible` types, a bool tensor (V,); float64 (V,), sums to 1."""
     weights = torch.where(possible, counts.clamp(min=floor), 0.0) ** exponent
     return weights / weights.sum()
 
 
-def masked_prior(counts):
+def masked_prior(counts: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Uniform over the types that occur on the target side, and their number (Chen et al. 2022)."""
     occurs = (counts > 0).double()
     return occurs / occurs.sum(), int(occurs.sum())

@@ -2,6 +2,8 @@
 
 import glob
 import os
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from fairseq import checkpoint_utils, tasks
@@ -18,26 +20,26 @@ class ModelTeacher:
     models: fairseq models; several are an ensemble, whose probabilities are the mean of the members'
     """
 
-    def __init__(self, models):
+    def __init__(self, models: list):
         self.models = [model.eval().requires_grad_(False) for model in models]
 
     @classmethod
-    def load(cls, paths, task, save_dir):
+    def load(cls, paths: str, task: Any, save_dir: str) -> "ModelTeacher":
         """The teacher of `--teacher-path`: checkpoints, separated by os.pathsep, for a student of the task.
 
         Raises UserError for a missing or refused file, a checkpoint of the student's own save_dir, and dictionaries
         that are not the task's.
         """
-        paths = paths.split(os.pathsep)
-        for path in paths:
+        checkpoints = paths.split(os.pathsep)
+        for path in checkpoints:
             if os.path.realpath(os.path.dirname(path)) == os.path.realpath(save_dir):
                 raise UserError(
                     f"--teacher-path {path}: lies in --save-dir, so this training would overwrite its own teacher: "
                     "choose another --save-dir"
                 )
-        return cls([load_model(path, task) for path in paths])
+        return cls([load_model(path, task) for path in checkpoints])
 
-    def logits(self, model, sample, flatten):
+    def logits(self, model: Any, sample: dict, flatten: Callable) -> Callable:
         """A teacher of functional/distillation.py for the rows of a batch.
 
         model: the student, whose device and type the teacher takes; flatten: function from (batch, length, D) to rows
@@ -56,7 +58,7 @@ class ModelTeacher:
         return projected_logits(hidden, projection.weight, projection.bias)
 
 
-def load_model(path, task):
+def load_model(path: str, task: Any) -> Any:
     """The model of a checkpoint, built by the task it was trained on, checked against the dictionaries of `task`."""
     state = _read(path)
     own_task = task
@@ -77,12 +79,12 @@ def load_model(path, task):
     return model
 
 
-def task_of(path, data):
+def task_of(path: str, data: str) -> Any:
     """The task of a checkpoint, on another folder of data. Raises UserError."""
     return setup_task(path, _read(path)["cfg"], data)
 
 
-def setup_task(path, cfg, data):
+def setup_task(path: str, cfg: Any, data: str) -> Any:
     """The task of a checkpoint's settings with the dictionaries of the folder `data`. Raises UserError."""
     cfg.task.data = data
     try:
@@ -91,10 +93,10 @@ def setup_task(path, cfg, data):
         raise UserError(f"{path}: its task cannot be set up on {data}: {' '.join(str(error).split())}") from error
 
 
-def check_dictionaries(path, theirs, ours):
+def check_dictionaries(path: str, theirs: Any, ours: Any) -> None:
     """Raise UserError unless two tasks have the same symbols in the same order, on both sides."""
     for side in ("source", "target"):
-        a, b = (getattr(task, f"{side}_dictionary", None) for task in (theirs, ours))
+        a, b = (_dictionary(task, side) for task in (theirs, ours))
         if (a and a.symbols) == (b and b.symbols):
             continue
         where = next(i for i in range(max(len(a), len(b)) + 1) if a.symbols[i : i + 1] != b.symbols[i : i + 1])
@@ -103,6 +105,10 @@ def check_dictionaries(path, theirs, ours):
             f"{path}: its {side} dictionary ({len(a)} types) is not that of the data ({len(b)} types): type {where} is "
             f"{there} there and {here} here: teacher and student need the same, as by fairseq-preprocess --srcdict"
         )
+
+
+def _dictionary(task, side) -> Any:
+    return getattr(task, f"{side}_dictionary", None)
 
 
 def _read(path):

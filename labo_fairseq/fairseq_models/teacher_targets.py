@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +21,16 @@ from .teacher import ModelTeacher, load_model, task_of
 _LOGITS = 1 << 22  # that exist at a time
 
 
-def load_teacher(paths, data, cpu=False):
+def load_teacher(paths: list[str], data: str, cpu: bool = False) -> tuple[ModelTeacher, Any]:
     """(the teacher of some checkpoints, its task on the folder `data`), in evaluation mode on the device."""
     task = task_of(paths[0], data)
     device = chosen_device(cpu)
     return ModelTeacher([load_model(path, task).to(device) for path in paths]), task
 
 
-def store(part, teacher, task, subset, max_tokens=4000):
+def store(
+    part: "Part", teacher: ModelTeacher, task: Any, subset: str, max_tokens: int = 4000
+) -> tuple[int, int, float]:
     """Append the sentences of a subset that are not there yet to a Part; returns (sentences, tokens, mean mass).
 
     The mass is what the Part's K types have of a token's probability. max_tokens: in a batch.
@@ -65,7 +69,7 @@ def _top(p, k):
 class Part:
     """The folder FILE.part: whole sentences only, so that a run that was killed goes on behind the last of them."""
 
-    def __init__(self, folder, paths, task, top_k):
+    def __init__(self, folder: Path, paths: list[str], task: Any, top_k: int):
         self.folder = folder
         self.top_k = top_k
         self._columns = {"probabilities": top_k + 1, "types": top_k}  # of 4 bytes
@@ -102,11 +106,11 @@ class Part:
             start += size
         self.tokens = tokens
 
-    def has(self, keys):
+    def has(self, keys: np.ndarray) -> bool:
         """Whether all sentences of a batch are stored."""
         return all(key in self.done for key in keys.tolist())
 
-    def mass(self, keys):
+    def mass(self, keys: np.ndarray) -> float:
         """Sum of the probabilities of the k types over the tokens of some sentences."""
         known = self._rows("probabilities", np.float32)[:, :-1]
         return sum(float(known[a : a + n].sum(dtype=np.float64)) for a, n in map(self.done.get, keys.tolist()))
@@ -114,7 +118,7 @@ class Part:
     def _rows(self, name, dtype):
         return np.memmap(self._at(name), dtype, "r+").reshape(-1, self._columns[name])
 
-    def append(self, keys, sizes, probabilities, types):
+    def append(self, keys: np.ndarray, sizes: np.ndarray, probabilities: np.ndarray, types: np.ndarray) -> None:
         """Add sentences; their tokens first, so that a sentence that is there has its tokens."""
         for name, rows in (("probabilities", probabilities), ("types", types)):
             with open(self._at(name), "ab") as stream:
@@ -125,7 +129,7 @@ class Part:
             self.done[key] = self.tokens, size
             self.tokens += size
 
-    def finish(self, out, about):
+    def finish(self, out: str | Path, about: dict) -> None:
         """Write the file from the parts, and remove them."""
         keys = np.array(sorted(self.done), np.int64)
         where = np.array([self.done[key] for key in keys.tolist()], np.int64).reshape(-1, 2)

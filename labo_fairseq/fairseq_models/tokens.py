@@ -6,8 +6,10 @@ from them in chunks, each time that they are needed. An image is a sentence of o
 
 import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +36,7 @@ class Projection:
     weight: torch.Tensor
     bias: torch.Tensor | None
 
-    def logits(self, rows):
+    def logits(self, rows: np.ndarray) -> torch.Tensor:
         """Logits (n, V) of these rows, an index array."""
         hidden = torch.from_numpy(self.hidden[rows]).to(self.weight.device)
         return torch.nn.functional.linear(hidden, self.weight, self.bias)
@@ -60,11 +62,11 @@ class Tokens:
     def __len__(self):
         return len(self.target)
 
-    def only(self, member):
+    def only(self, member: int) -> "Tokens":
         """The same tokens under one of the checkpoints."""
         return Tokens(self.target, self.position, self.source_length, self.sentence, [self.members[member]])
 
-    def chunks(self, index=None):
+    def chunks(self, index: torch.Tensor | None = None) -> Iterator:
         """Yield (rows, target, position, source_length), on the device, for pieces of all tokens or of an index."""
         index = torch.arange(len(self)) if index is None else index
         weight = self.members[0].weight
@@ -72,13 +74,13 @@ class Tokens:
         for rows in tqdm(pieces, desc="tokens: one pass", unit="chunk", leave=False, delay=_PATIENCE):
             yield rows, *(x[rows].to(weight.device) for x in (self.target, self.position, self.source_length))
 
-    def statistics(self, candidates, index=None):
+    def statistics(self, candidates: list[list], index: torch.Tensor | None = None) -> list[TokenStatistics]:
         """TokenStatistics (on the CPU) under each of the candidates, in one pass over the tokens.
 
         candidates: lists of calibrators, one calibrator per member; members' probabilities are averaged, as fairseq's
         ensembles do. Raises UserError, naming sentences, where a target's log-probability is not finite.
         """
-        parts = [[] for _ in candidates]
+        parts: list[list] = [[] for _ in candidates]
         for rows, target, position, source_length in self.chunks(index):
             logits = [member.logits(rows.numpy()) for member in self.members]
             for calibrators, part in zip(candidates, parts, strict=True):
@@ -100,7 +102,9 @@ class Tokens:
             )
 
 
-def collect(models, task, subset, folder, max_tokens=4000, types=None):
+def collect(
+    models: list, task: Any, subset: str, folder: str | Path, max_tokens: int = 4000, types: list[int] | None = None
+) -> Tokens:
     """Tokens of a subset of the task's data under the models; their features go to files in `folder`.
 
     types: only targets of these types (classes of images) count, a list of indices; None for all. There may be none.
@@ -109,7 +113,7 @@ def collect(models, task, subset, folder, max_tokens=4000, types=None):
     """
     device = next(models[0].parameters()).device
     paths = [Path(folder) / f"{subset}.{i}.features" for i in range(len(models))]
-    columns = [[] for _ in range(4)]
+    columns: list[list] = [[] for _ in range(4)]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(open(path, "wb")) for path in paths]
         for sample in batches(models, task, subset, max_tokens):
@@ -124,7 +128,8 @@ def collect(models, task, subset, folder, max_tokens=4000, types=None):
     if not columns[0]:
         raise UserError(f"{subset}: no sentences: name a subset that has some")
     members = [_member(model, path) for model, path in zip(models, paths, strict=True)]
-    return Tokens(*map(torch.cat, columns), members)
+    target, position, source_length, sentence = map(torch.cat, columns)
+    return Tokens(target, position, source_length, sentence, members)
 
 
 def _kept(target, task):

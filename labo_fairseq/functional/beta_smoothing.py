@@ -1,7 +1,6 @@
 """Beta smoothing (Zhang and Sabuncu 2020): label smoothing by an amount of chance, in the order of a confidence."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
@@ -17,19 +16,25 @@ class BetaSmoothing(RowLoss):
 
     mass: α in [0, 1]
     kept: b of every token of the batch, (N,), in [0, 1]
+
+    >>> from labo_fairseq.functional import BetaSmoothing, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> loss = BetaSmoothing(1.0, torch.tensor([0.8]))
+    >>> token_loss(z, torch.tensor([0]), loss).loss  # cross entropy against (0.8, 0.1, 0.1)
+    tensor([0.8318])
     """
 
     mass: float
     kept: torch.Tensor
 
-    prior: ClassVar[str] = UNIFORM
+    prior = UNIFORM
 
-    def of_rows(self, rows, masked):
+    def of_rows(self, rows: torch.Tensor, masked: torch.Tensor | None) -> RowLoss:
         """See contract.RowLoss."""
         return LabelSmoothing(self.mass * (1 - self.kept[rows]), "fairseq")
 
 
-def ranked_beta(confidence, uniform, shape):
+def ranked_beta(confidence: torch.Tensor, uniform: torch.Tensor, shape: float) -> torch.Tensor:
     """One draw from Beta(a, 1) for each of n tokens, the larger the more confident: (n,), in [0, 1].
 
     confidence: (n,), of which only the order counts; equal ones are taken in the order of the batch

@@ -20,7 +20,7 @@ class TokenStatistics(NamedTuple):
     brier: torch.Tensor
 
     @classmethod
-    def of(cls, log_probs, target):
+    def of(cls, log_probs: torch.Tensor, target: torch.Tensor) -> "TokenStatistics":
         """Statistics of log-probabilities (N, K) in nats and targets (N,); a masked target has an infinite nll."""
         p = log_probs.exp()
         confidence, predicted = p.max(dim=1)
@@ -29,11 +29,11 @@ class TokenStatistics(NamedTuple):
         return cls(confidence, predicted, predicted.eq(target), -log_p, brier)
 
     @classmethod
-    def concatenate(cls, parts):
+    def concatenate(cls, parts: "list[TokenStatistics]") -> "TokenStatistics":
         """The tokens of all parts, in order."""
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
-    def select(self, index):
+    def select(self, index: torch.Tensor) -> "TokenStatistics":
         """The tokens that a mask or index picks."""
         return TokenStatistics(*(x[index] for x in self))
 

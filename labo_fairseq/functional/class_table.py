@@ -19,12 +19,26 @@ class ClassTable(PassLoss):
 
     mass: α, at least 0
     table: S, (K, K)
+
+    >>> from labo_fairseq.functional import ClassTable, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> loss = ClassTable(1.0, torch.zeros(3, 3))
+    >>> token_loss(z, torch.tensor([0]), loss).loss  # log 2: the wrong classes are equal, as in the table
+    tensor([0.6931])
     """
 
     mass: float
     table: torch.Tensor
 
-    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
         """See rows.row_pass."""
         absent = _absent(z, target, masked)
         _, _, target_logit = shift_rows(z, target, masked)
@@ -42,7 +56,7 @@ class ClassTable(PassLoss):
         return RowPass(nll + self.mass * divergence, nll, None, total)
 
 
-def table_divergence(table, logits, target):
+def table_divergence(table: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Σ KL(q_res‖p_res) over n tokens, in nats, with a gradient for the table alone (Algorithm 1, line 9).
 
     table: S, (K, K); logits: (n, K); target: indices (n,)

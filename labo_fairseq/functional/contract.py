@@ -25,11 +25,32 @@ class RowLoss:
     rows_per_token: rows that belong together and follow each other: 2 for two dropout passes
     """
 
-    temperature: float | None = None
-    prior: str | torch.Tensor | None = None
-    needs_mean: bool = False
     rows_per_token: ClassVar[int] = 1
     own_pass: ClassVar[bool] = False
+
+    @property
+    def temperature(self) -> float | None:
+        return None
+
+    @property
+    def prior(self) -> str | torch.Tensor | None:
+        return None
+
+    @property
+    def needs_mean(self) -> bool:
+        return False
+
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
+        """As rows.row_pass: the value of n rows of logits, which turn into the gradient in place (`own_pass`)."""
+        raise NotImplementedError(f"{type(self).__name__}: has no pass of its own")
 
     def terms(self, rows: Rows) -> tuple[torch.Tensor, Coefficients]:
         """Value (n,) in nats, and the coefficients of its gradient, from the statistics of n rows."""
@@ -47,15 +68,3 @@ class PassLoss(RowLoss):
     """Base of the losses with a pass of their own."""
 
     own_pass: ClassVar[bool] = True
-
-    def row_pass(
-        self,
-        z: torch.Tensor,
-        target: torch.Tensor,
-        gradient: bool,
-        prior_logit: torch.Tensor | None,
-        masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
-    ) -> RowPass:
-        """As rows.row_pass: the value of n rows of logits, which turn into the gradient in place."""
-        raise NotImplementedError(f"{type(self).__name__}: a PassLoss needs a row_pass")

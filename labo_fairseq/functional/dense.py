@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from .contract import RowLoss
 from .rows import prior_row, row_pass
 
 # rows are worked on in pieces of about this many logits, so that the passes over a piece hit the cache
@@ -20,7 +21,9 @@ class TokenLoss(NamedTuple):
     hits: torch.Tensor | None
 
 
-def token_loss(logits, target, loss, ignore_index=None, count_hits=False):
+def token_loss(
+    logits: torch.Tensor, target: torch.Tensor, loss: RowLoss, ignore_index: int | None = None, count_hits: bool = False
+) -> TokenLoss:
     """Loss of each token.
 
     logits: (N, V), any floating type; log-probabilities are logits too
@@ -45,26 +48,26 @@ def token_loss(logits, target, loss, ignore_index=None, count_hits=False):
     return TokenLoss(value, nll, confidence, hits)
 
 
-def kept_rows(target, ignore_index):
+def kept_rows(target: torch.Tensor, ignore_index: int | None) -> torch.Tensor:
     """Indices of the rows that count, (n,)."""
     if ignore_index is None:
         return torch.arange(target.size(0), device=target.device)
     return target.ne(ignore_index).nonzero().squeeze(1)
 
 
-def check_targets(target, types):
+def check_targets(target: torch.Tensor, types: int) -> None:
     """Raise ValueError where a target is no index of a type."""
     if target.numel() and (int(target.min()) < 0 or int(target.max()) >= types):
         worst = int(target.max()) if int(target.max()) >= types else int(target.min())
         raise ValueError(f"target {worst}: lies outside the vocabulary of {types} types")
 
 
-def working_dtype(dtype):
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """float64 stays; everything else is worked on in float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def rows_at_once(elements, types, loss):
+def rows_at_once(elements: int, types: int, loss: RowLoss) -> int:
     """How many rows of V logits make up about `elements`; paired rows (R-Drop) stay together."""
     together = loss.rows_per_token
     return together * max(1, elements // (types * together))

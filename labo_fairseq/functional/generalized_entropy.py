@@ -21,6 +21,11 @@ class GeneralizedEntropy(PassLoss):
     alpha: α in [0, 1]
     weight: β, at least 0
     prior_u: "uniform", or u as a tensor (V,), positive everywhere where α is 0
+
+    >>> from labo_fairseq.functional import GeneralizedEntropy, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> token_loss(z, torch.tensor([0]), GeneralizedEntropy(1.0, 1.0)).loss  # log 2 + KL(u‖p)
+    tensor([0.7498])
     """
 
     alpha: float
@@ -29,7 +34,15 @@ class GeneralizedEntropy(PassLoss):
 
     # the prior is part of the divergence, not a linear term that could be taken out of the pass
 
-    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
         """See rows.row_pass."""
         types, _, target_logit = shift_rows(z, target, masked)
         u = prior_row(self.prior_u, types, z, masked)

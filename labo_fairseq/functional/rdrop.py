@@ -18,6 +18,11 @@ class RDrop(PassLoss):
 
     base: any loss object
     weight: w, at least 0
+
+    >>> from labo_fairseq.functional import CrossEntropy, RDrop, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]).log()  # one token, two passes
+    >>> token_loss(z, torch.tensor([0, 0]), RDrop(CrossEntropy(), 1.0)).loss  # log 2 + log 4 + the symmetric KL
+    tensor([2.2527, 0.0000])
     """
 
     base: RowLoss
@@ -26,14 +31,22 @@ class RDrop(PassLoss):
     rows_per_token: ClassVar[int] = 2
 
     @property
-    def prior(self):
+    def prior(self) -> str | torch.Tensor | None:
         return self.base.prior
 
-    def of_rows(self, rows, masked):
+    def of_rows(self, rows: torch.Tensor, masked: torch.Tensor | None) -> RowLoss:
         """See contract.RowLoss; what the base knows about a token is the same in both passes."""
         return replace(self, base=self.base.of_rows(rows // self.rows_per_token, masked))
 
-    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
         """See rows.row_pass."""
         pull, divergence = self._pull(z, masked)
         out = row_pass(z, target, self.base, gradient, prior_logit, masked, scratch)

@@ -10,11 +10,16 @@ All logarithms are natural (nats). All statistics are relative to the row's larg
 is invariant to adding a constant to a row, and the shift keeps float32 exact to about 2e-7 even at V = 32k.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+
+if TYPE_CHECKING:  # contract.py is built on this module
+    from .contract import RowLoss
 
 # stands for −inf where 0·(−inf) would be NaN; exp() of it is 0 in float32 and float64
 _MASKED = -1e30
@@ -37,22 +42,22 @@ class Rows:
     target: torch.Tensor
     peak: torch.Tensor
     types: float | torch.Tensor
-    log_sum_tau: torch.Tensor | None = None
-    prior: torch.Tensor | None = None
-    mean: torch.Tensor | None = None
+    log_sum_tau: Any = None
+    prior: Any = None
+    mean: Any = None
 
     @property
-    def nll(self):
+    def nll(self) -> torch.Tensor:
         """Negative log-likelihood −log p_k in nats, (n,)."""
         return self.log_sum - self.target
 
     @property
-    def entropy(self):
+    def entropy(self) -> torch.Tensor:
         """Entropy H(p) in nats, (n,), in [0, log K]."""
         return self.log_sum - self.mean
 
     @property
-    def log_types(self):
+    def log_types(self) -> float | torch.Tensor:
         """log K, a float or (n,)."""
         return self.types.log() if torch.is_tensor(self.types) else math.log(self.types)
 
@@ -82,7 +87,15 @@ class RowPass(NamedTuple):
     log_sum: torch.Tensor
 
 
-def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
+def row_pass(
+    z: torch.Tensor,
+    target: torch.Tensor,
+    loss: RowLoss,
+    gradient: bool = True,
+    prior_logit: torch.Tensor | None = None,
+    masked: torch.Tensor | None = None,
+    scratch: torch.Tensor | None = None,
+) -> RowPass:
     """Value and negative log-likelihood of a loss for n rows of logits; the logits turn into the gradient in place.
 
     A loss whose gradient needs more than the five terms has a pass of its own (contract.PassLoss).
@@ -102,17 +115,17 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     prior = None
     if loss.prior is not None:
         prior = _prior_mean(z, loss.prior, masked, types) if prior_logit is None else prior_logit - peak
-    tempered = loss.temperature is not None
+    tau = loss.temperature
     # p may take the place of z only where no later term reads z
-    keep_z = tempered or loss.needs_mean
+    keep_z = tau is not None or loss.needs_mean
     p = torch.softmax(z, 1, out=(torch.empty_like(z) if scratch is None else scratch) if keep_z else z)
     rows = Rows(log_sum(p), target_logit, peak, types, prior=prior)
     if loss.needs_mean:
         # not a batched dot product, whose plain summation loses two digits over 32k types and is slower on a CPU
         rows.mean = (p * z).sum(1)
     q = None
-    if tempered:
-        q = z.mul_(1 / loss.temperature)
+    if tau is not None:
+        q = z.mul_(1 / tau)
         torch.softmax(q, 1, out=q)
         rows.log_sum_tau = log_sum(q)
     value, weights = loss.terms(rows)
@@ -124,12 +137,14 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     return RowPass(value, rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
 
 
-def has_row_priors(loss):
+def has_row_priors(loss: RowLoss) -> bool:
     """Whether the loss's prior is one distribution per row, (n, V)."""
     return torch.is_tensor(loss.prior) and loss.prior.dim() == 2
 
 
-def shift_rows(z, target, masked):
+def shift_rows(
+    z: torch.Tensor, target: torch.Tensor, masked: torch.Tensor | None
+) -> tuple[float | torch.Tensor, torch.Tensor, torch.Tensor]:
     """Subtract each row's largest logit in place; returns K, that logit (n,) and the target's shifted one (n,)."""
     types = float(z.size(1)) if masked is None else _mask(z, target, masked)
     peak = z.amax(1)
@@ -151,7 +166,9 @@ def _gradient_in_place(z, p, q, rows, weights):
         z.copy_(p)
 
 
-def prior_row(prior, types, like, masked=None):
+def prior_row(
+    prior: str | torch.Tensor, types: float | torch.Tensor, like: torch.Tensor, masked: torch.Tensor | None = None
+) -> torch.Tensor:
     """The prior `u` as a tensor: (V,), or (n, V) where the masks of the rows differ. Sums to 1 along the last axis.
 
     prior: "uniform" (over the K types that are not masked) or a tensor (V,)
@@ -162,7 +179,7 @@ def prior_row(prior, types, like, masked=None):
     return prior.to(like)
 
 
-def log_sum(p):
+def log_sum(p: torch.Tensor) -> torch.Tensor:
     """log Σ exp(z − max z) of rows whose softmax is `p`, (n,)."""
     # the largest probability is exp(0) over the sum of exponentials, so the softmax kernel has the sum already
     return p.amax(1).log().neg_()

@@ -10,6 +10,7 @@ import math
 import os
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sacrebleu import significance
@@ -35,7 +36,14 @@ class Significance:
     p_randomization: float | None = None
 
 
-def paired(metric, counts, tests=("bs",), samples=SAMPLES, trials=TRIALS, seed=SEED):
+def paired(
+    metric: Any,
+    counts: list[np.ndarray],
+    tests: tuple[str, ...] = ("bs",),
+    samples: int = SAMPLES,
+    trials: int = TRIALS,
+    seed: int = SEED,
+) -> list[Significance]:
     """[Significance] of several systems, the first being the baseline.
 
     metric: a bleu.Metric. counts: of each system, (sentences, statistics). tests: "bs" for the intervals and p-values
@@ -71,7 +79,7 @@ class Seeds:
     p_welch: float | None = None  #: None for the first system, one seed, or no variance at all
 
 
-def across_seeds(scores):
+def across_seeds(scores: list[list[float]]) -> list[Seeds]:
     """[Seeds] of several systems, each given as the scores of its seeds; Welch's two-sided t-test against the first."""
     return [
         Seeds(

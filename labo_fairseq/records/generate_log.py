@@ -14,6 +14,7 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import UserError
 from .text import read_text, split_lines
@@ -46,21 +47,21 @@ class Sentence:
     hypotheses: tuple[Hypothesis, ...]
 
 
-def is_generate_log(text):
+def is_generate_log(text: str) -> bool:
     """Whether a text is output of fairseq-generate or fairseq-interactive rather than plain sentences."""
     return re.search(r"^[STHDP]-[0-9]+\t", text, re.MULTILINE) is not None
 
 
-def read_generate_log(path):
+def read_generate_log(path: str | Path) -> list[Sentence]:
     """Sentences of a log file, plain or gzip, sorted by id.
 
     Raises UserError where ids do not run from 0 to N-1, a sentence comes twice, a number or a line is damaged, the
     file is cut, or an H- line shows subwords and the P- line has not one score more than those.
     """
-    return parse_generate_log(read_text(path), path)
+    return parse_generate_log(read_text(path), str(path))
 
 
-def parse_generate_log(text, name):
+def parse_generate_log(text: str, name: str) -> list[Sentence]:
     """As `read_generate_log`, of a text that is read already; `name` stands for the file in error messages."""
     found = _collect(text, name)
     if not found["H"]:
@@ -74,7 +75,7 @@ def parse_generate_log(text, name):
     return sentences
 
 
-def shows_subwords(sentences):
+def shows_subwords(sentences: list[Sentence]) -> bool:
     """Whether the H- lines still hold subwords: `@@` of subword-nmt or `▁` of sentencepiece."""
     return any(
         token.endswith("@@") or token.startswith("▁")

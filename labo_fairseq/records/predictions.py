@@ -40,27 +40,27 @@ class Predictions:
         return len(self.labels)
 
 
-def path_beside(checkpoint, subset):
+def path_beside(checkpoint: str | Path, subset: str) -> Path:
     """Where the predictions of a checkpoint on a subset are kept: run/checkpoint_best.test.npz."""
     checkpoint = Path(checkpoint)
     return checkpoint.with_name(f"{checkpoint.stem}.{subset}.npz")
 
 
-def checkpoint_of(folder):
+def checkpoint_of(folder: str | Path) -> Path:
     """The best checkpoint of a run folder, which may be gone while its predictions are there."""
     folder = Path(folder)
     inside = folder / "checkpoints" / CHECKPOINT
     return inside if inside.parent.is_dir() else folder / CHECKPOINT
 
 
-def write(predictions, path):
+def write(predictions: Predictions, path: str | Path) -> None:
     """Write a file of predictions; it appears whole or not at all."""
     fields = _FIELDS if predictions.clean_labels is None else (*_FIELDS, "clean_labels")
     with write_aside(path, "wb") as stream:
-        np.savez(stream, **{field: np.asarray(getattr(predictions, field)) for field in fields})
+        np.savez(stream, allow_pickle=False, **{field: np.asarray(getattr(predictions, field)) for field in fields})
 
 
-def read(path):
+def read(path: str | Path) -> Predictions:
     """The Predictions of a file. Raises UserError where it cannot be read, or is damaged or inconsistent."""
     again = "remove it and run `labo classify-report` on the checkpoint"
     try:
@@ -78,15 +78,16 @@ def read(path):
         raise UserError(f"{path}: labels out of range, or logits that are not finite: {again}")
     if clean is not None and (clean.shape != labels.shape or clean.min() < 0 or clean.max() >= len(classes)):
         raise UserError(f"{path}: true labels that do not fit the images: {again}")
-    return Predictions(logits, labels, classes, *(str(found[field]) for field in _FIELDS[3:]), clean)
+    subset, data, checkpoint = (str(found[field]) for field in _FIELDS[3:])
+    return Predictions(logits, labels, classes, subset, data, checkpoint, clean)
 
 
-def share_of(predictions, share):
+def share_of(predictions: Predictions, share: float) -> Predictions:
     """A share in (0, 1] of the images, at least one, drawn at random but always the same."""
     if share == 1:
         return predictions
     count = max(1, round(share * len(predictions)))
     picked = np.sort(np.random.default_rng(1).permutation(len(predictions))[:count])
     clean = None if predictions.clean_labels is None else predictions.clean_labels[picked]
-    kept = {"logits": predictions.logits[picked], "labels": predictions.labels[picked], "clean_labels": clean}
-    return replace(predictions, **kept)
+    logits, labels = predictions.logits[picked], predictions.labels[picked]
+    return replace(predictions, logits=logits, labels=labels, clean_labels=clean)

@@ -10,7 +10,7 @@ from .text import read_text, split_lines
 COLUMNS = ("when", "bin_low", "bin_high", "count", "confidence", "accuracy", "accuracy_low", "accuracy_high")
 
 
-def read_reliability(folder):
+def read_reliability(folder: str | Path) -> list[dict] | None:
     """Rows of reliability.tsv as dicts: "when" (before or after), the others numbers; None where there is none.
 
     Columns: when, bin_low, bin_high, count, confidence and accuracy (means of the bin), accuracy_low, accuracy_high.
@@ -37,7 +37,7 @@ def read_reliability(folder):
     return rows
 
 
-def write_reliability(rows, path):
+def write_reliability(rows: dict[str, list[dict]], path: str | Path) -> None:
     """Write rows as `read_reliability` gives them, {set of predictions: its bins}; the cells of NaN are empty."""
     with write_aside(path) as stream:
         stream.write("\t".join(COLUMNS) + "\n")

@@ -45,28 +45,28 @@ class Corpus:
     lowercase: bool  #: whether both sides are to be scored in lower case
     pair: str | None = None  #: say de-en, in a corpus of several pairs of languages
 
-    def file(self, kind, language, part="test"):
+    def file(self, kind: str, language: str, part: str = "test") -> str:
         """Path of a text, say raw/test.de, of several pairs raw/test.de-en.de, as a string."""
         name = f"{part}.{self.pair}" if self.pair else part
         return str(self.folder / kind / f"{name}.{language}")
 
-    def lines(self, kind, language, part="test"):
+    def lines(self, kind: str, language: str, part: str = "test") -> list[str]:
         """Its lines. Raises UserError where it cannot be read."""
         return split_lines(read_text(self.file(kind, language, part)))
 
     @property
-    def dictionary(self):
+    def dictionary(self) -> str:
         """Path of the source dictionary, as a string."""
         return str(self.folder / "bin" / f"dict.{self.source}.txt")
 
 
-def read_corpus(folder):
+def read_corpus(folder: str | Path) -> Corpus:
     """The Corpus that a run folder's file `data` names. Raises UserError where it or its manifest cannot be read."""
     data, *direction = split_lines(read_text(Path(folder) / "data").strip())
     return corpus_at(Path(folder) / data, *direction[:1])
 
 
-def corpus_at(data, direction=None):
+def corpus_at(data: str | Path, direction: str | None = None) -> Corpus:
     """The Corpus in a folder that `labo prepare` wrote; of several pairs of languages that of one, such as "de-en".
 
     Raises UserError where the manifest cannot be read or has no such direction.
@@ -94,13 +94,13 @@ def _languages(manifest, direction, file):
     return *direction.split("-"), direction
 
 
-def read_settings(folder):
+def read_settings(folder: str | Path) -> dict:
     """{flag: value} of the command that made a run folder; {} where it is not recorded."""
     path = Path(folder, "command.json")
     return settings_of(_command(path)) if path.exists() else {}
 
 
-def settings_of(arguments):
+def settings_of(arguments: list[str]) -> dict:
     """{name: value} of a command's flags: `--label-smoothing 0.1` and `--label-smoothing=0.1`, the last one counts."""
     settings = {}
     for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
@@ -110,7 +110,7 @@ def settings_of(arguments):
     return settings
 
 
-def method_name(settings):
+def method_name(settings: dict) -> str:
     """The criterion with its settings, say `labo adaptive ρ=0.5 τ=1.25`, from flags or from fairseq's configuration."""
     name = settings.get("criterion") or settings.get("_name")
     if not name:
@@ -141,7 +141,7 @@ def _json(path):
 NO_METHOD = ("seed", "save_dir", "log_file", "tensorboard_logdir", "wandb_project", "restore_file", "user_dir")
 
 
-def named_folders(arguments):
+def named_folders(arguments: list[str]) -> dict[str, Path]:
     """{name: folder}; folders of one name get their parents' names too."""
     folders = [Path(argument) for argument in arguments]
     for folder in folders:
@@ -161,12 +161,13 @@ def named_folders(arguments):
     return dict(zip(names, folders, strict=True))
 
 
-def seeds_together(read, folders):
+def seeds_together(read: dict, folders: dict) -> dict:
     """{name: [value, …]} of {name: value}: training seeds of one system together, under the name of the first.
 
     folders: {name: run folder}, whose commands say what is one system.
     """
-    groups, of_method = {}, {}
+    groups: dict = {}
+    of_method: dict = {}
     for name, system in read.items():
         settings = run_folder.read_settings(folders[name])
         method = {flag: value for flag, value in settings.items() if flag not in NO_METHOD}

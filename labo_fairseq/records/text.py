@@ -13,7 +13,7 @@ from ..errors import UserError
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_text(path):
+def read_text(path: str | Path) -> str:
     """The whole text of a UTF-8 file, plain or gzip (told by its first bytes, not by its name).
 
     Raises UserError, naming the file and the line, where the file is missing, damaged or not UTF-8.
@@ -33,7 +33,7 @@ def read_text(path):
         raise UserError(f"{path}:{line}: not UTF-8 (byte {error.start} of the file): convert it to UTF-8") from error
 
 
-def split_lines(text):
+def split_lines(text: str) -> list[str]:
     """Lines of a text without their line ends; a missing line end after the last line is no matter."""
     lines = text.split("\n")
     if lines[-1] == "":

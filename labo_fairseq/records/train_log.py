@@ -15,6 +15,7 @@ import ast
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import UserError
 from .text import read_text, split_lines
@@ -59,21 +60,21 @@ class TrainLog:
     max_update: int | None  #: --max-update, None if unknown or unlimited
 
     @property
-    def best(self):
+    def best(self) -> ValidPoint | None:
         """The ValidPoint with the lowest nll_loss, the later of equal ones as in fairseq; None if there is none."""
         points = [point for point in reversed(self.valid) if point.nll_loss is not None and point.nll_loss < math.inf]
         return min(points, key=lambda point: point.nll_loss, default=None)
 
     @property
-    def updates_per_second(self):
+    def updates_per_second(self) -> float | None:
         """Updates per second inside training steps, or None where the log shows less than a second of them."""
         return self.timed_updates / self.timed_seconds if self.timed_seconds else None
 
 
-def read_train_log(path):
+def read_train_log(path: str | Path) -> TrainLog:
     """The TrainLog of a file, plain or gzip. Raises UserError where it cannot be read or is no such log."""
     lines = split_lines(read_text(path))
-    config = next((found for found in map(_config, reversed(lines)) if found), {})
+    config: dict = next((found for found in map(_config, reversed(lines)) if found), {})
     history = _history(lines)
     if not history and not config:
         raise UserError(f"{path}: no line of fairseq's JSON log: train with --log-format json --log-file FILE")
@@ -81,17 +82,18 @@ def read_train_log(path):
     valid = [_valid_point(update, stats) for (update, _), kind, stats in history if kind == "valid"]
     updates = history[-1][0][0] if history else 0
     max_update = config.get("optimization", {}).get("max_update") or None
-    return TrainLog(train, valid, updates, *_timed(history, train), config.get("criterion", {}), max_update)
+    timed_updates, seconds = _timed(history, train)
+    return TrainLog(train, valid, updates, timed_updates, seconds, config.get("criterion", {}), max_update)
 
 
-def read_epochs(path):
+def read_epochs(path: str | Path) -> list[dict]:
     """Of an image classifier [{"epoch", "loss", "error", "ece", "ece_scaled", "temperature", "targets"}], by epoch.
 
     loss: of training, bits; error: of validation, percent; ece, ece_scaled and temperature of validation; targets:
     {name: mean} of the criterion's logged targets. What was not logged is not there. Raises UserError where the file
     cannot be read.
     """
-    epochs = {}
+    epochs: dict[float, dict] = {}
     for _, kind, values in _history(split_lines(read_text(path))):
         if kind == "train_inner":
             continue
@@ -106,7 +108,7 @@ def read_epochs(path):
     return [epochs[number] for number in sorted(epochs)]
 
 
-def parse_line(line):
+def parse_line(line: str) -> tuple[str, dict] | None:
     """(kind, values) of a JSON line, with or without a time stamp before it; None for any other line.
 
     The kind is "train_inner", "train" (end of an epoch) or the name of the subset; keys have lost the prefix that
