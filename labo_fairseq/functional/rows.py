@@ -129,12 +129,14 @@ def row_pass(
         torch.softmax(q, 1, out=q)
         rows.log_sum_tau = log_sum(q)
     value, weights = loss.terms(rows)
+    # what a loss knows of each token, such as a teacher's probabilities, may be of another precision
+    weights = Coefficients(*(w.to(z) if torch.is_tensor(w) else w for w in weights))
     if gradient:
         _gradient_in_place(z, p, q, rows, weights)
         _add_at(z, target, weights.e)
         if has_row_priors(loss):
-            z.add_(loss.prior * _column(weights.d))
-    return RowPass(value, rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
+            z.add_(loss.prior.to(z) * _column(weights.d))
+    return RowPass(value.to(z), rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
 
 
 def has_row_priors(loss: RowLoss) -> bool:
@@ -189,7 +191,7 @@ def _prior_mean(z, prior, masked, types):
     if isinstance(prior, str):
         return (z if masked is None else z.masked_fill(masked, 0.0)).sum(1) / types
     if prior.dim() == 2:
-        return (z * prior).sum(1)
+        return (z * prior.to(z)).sum(1)
     return z @ prior.to(z)
 
 

@@ -42,8 +42,9 @@ def row_pass(
     if loss.prior is not None:
         rows.prior = _prior(z, loss.prior, total, peak) if prior_logit is None else prior_logit - peak
     value, weights = loss.terms(rows)
+    value = value.float()
     if gradient and len(z):
-        coefficients = torch.stack([_vector(w, value) for w in (weights.a, weights.b, weights.c, weights.e)])
+        coefficients = torch.stack([_vector(w, value) for w in (weights.a, weights.b, weights.c, weights.e)]).float()
         flags = {"TEMPERED": tempered, "CURVED": weights.c is not None, "BLOCK": block}
         _gradient[grid](z, target, stats, coefficients, z.size(1), z.stride(0), len(z), inverse, **flags)
     return RowPass(value, rows.nll, weights.d, rows.log_sum)
