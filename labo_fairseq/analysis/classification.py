@@ -37,10 +37,10 @@ class Seed:
 
     def measured(self):
         """{name: value}: measures.classification.measures, and ece_after, nll_after, temperature (None without T)."""
-        found = measures(self.test.logits, self.test.labels)
+        before = measures(self.test.logits, self.test.labels)
         after = {} if self.temperature is None else measures(self.test.logits, self.test.labels, self.temperature)
         extra = {f"{name}_after": after.get(name) for name in ("ece", "nll", "signature")}
-        return {**found, **extra, "temperature": self.temperature}
+        return {**before, **extra, "temperature": self.temperature}
 
 
 def seed_of(checkpoint, subset, fit_subset, fit_share=1.0):
@@ -56,9 +56,9 @@ def seed_of(checkpoint, subset, fit_subset, fit_share=1.0):
     same = np.array_equal(fitted.labels, test.labels) and np.array_equal(fitted.logits, test.logits)
     note = f"{test.data}: {fit_subset} and {subset} are the same images: the ECE after calibration is not held out"
     notes = [note] if same else []
-    for name, found in ((subset, test), (fit_subset, fitted)):
-        if found.clean_labels is not None:
-            wrong = 100 * float((found.clean_labels != found.labels).mean())
+    for name, images in ((subset, test), (fit_subset, fitted)):
+        if images.clean_labels is not None:
+            wrong = 100 * float((images.clean_labels != images.labels).mean())
             notes.append(f"{name}: {wrong:.1f} % of the labels are noise that the training run added: all is by them")
     temperature = fit_temperature(predictions.share_of(fitted, fit_share))
     return Seed(test, temperature, tuple(dict.fromkeys(notes)))
@@ -77,13 +77,13 @@ def table(systems):
 
     Several seeds: mean, sample standard deviation, difference and Welch's test. One: McNemar's exact test of accuracy.
     """
-    found = {name: [seed.measured() for seed in seeds] for name, seeds in systems.items()}
+    measured = {name: [seed.measured() for seed in seeds] for name, seeds in systems.items()}
     several = max(map(len, systems.values())) > 1
     columns = [["system", *systems]]
     if several:
         columns.append(["seeds", *(str(len(seeds)) for seeds in systems.values())])
     for heading, (key, factor, layout) in COLUMNS.items():
-        values = [[factor * m[key] for m in seeds if m[key] is not None] for seeds in found.values()]
+        values = [[factor * m[key] for m in seeds if m[key] is not None] for seeds in measured.values()]
         columns.append([heading, *(shown(statistics.fmean(v) if v else None, layout) for v in values)])
         if several:
             columns += _over_seeds(heading, values, layout)
@@ -91,8 +91,10 @@ def table(systems):
         first, *others = (seeds[0].test for seeds in systems.values())
         columns.append(["accuracy p (McNemar)", "–", *(shown(_mcnemar(first, other), ".4f") for other in others)])
     notes = dict.fromkeys(note for seeds in systems.values() for seed in seeds for note in seed.warnings)
-    signatures = [f"{name}: {seeds[0]['signature']}" for name, seeds in found.items()]
-    signatures += [f"{name} after: {s[0]['signature_after']}" for name, s in found.items() if s[0]["signature_after"]]
+    signatures = [f"{name}: {seeds[0]['signature']}" for name, seeds in measured.items()]
+    signatures += [
+        f"{name} after: {s[0]['signature_after']}" for name, s in measured.items() if s[0]["signature_after"]
+    ]
     return TextTable("accuracy (%), calibration, NLL (nats)", list(zip(*columns, strict=True)), [*signatures, *notes])
 
 
@@ -144,10 +146,10 @@ def most_frequent_mistakes(name, classes, counts, most=5):
     return TextTable(f"most frequent mistakes of {name}", rows)
 
 
-def fit_temperature(found):
+def fit_temperature(images):
     """The T in [0.1, 10] of the lowest negative log-likelihood (Guo et al. 2017) of some Predictions."""
     return search(
-        lambda factors: [negative_log_likelihood(found.logits, found.labels, t) for t in factors], precision=1e-5
+        lambda factors: [negative_log_likelihood(images.logits, images.labels, t) for t in factors], precision=1e-5
     )
 
 

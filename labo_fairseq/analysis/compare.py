@@ -41,9 +41,9 @@ def copied_share(sentences, sources, order):
     """Share of the n-grams that stand in the source sentence, each as often as it stands there; None as above."""
     matched = total = 0
     for words, source in zip(sentences, sources, strict=True):
-        found = Counter(ngrams(words, order))
-        total += found.total()
-        matched += (found & Counter(ngrams(source, order))).total()
+        counts = Counter(ngrams(words, order))
+        total += counts.total()
+        matched += (counts & Counter(ngrams(source, order))).total()
     return matched / total if total else None
 
 

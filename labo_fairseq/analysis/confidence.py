@@ -52,7 +52,7 @@ def token_probabilities(system):
     scores = [hypothesis.positional_scores for hypothesis in system.best()]
     if None in scores:
         raise UserError(f"{system.file}: has no P- lines: give the whole output of fairseq-generate")
-    return [np.exp2(np.array(found)) for found in scores]
+    return [np.exp2(np.array(logs)) for logs in scores]
 
 
 def histograms(probabilities, splits=(), bins=BINS):
@@ -60,18 +60,18 @@ def histograms(probabilities, splits=(), bins=BINS):
 
     probabilities: {system: [array per sentence]}; splits: of frequency.Split.
     """
-    found = []
+    made = []
     for name, sentences in probabilities.items():
         pieces = [("all", range(len(sentences))), *((split.name, split.ids) for split in splits)]
         for split, ids in pieces:
             values = np.concatenate([sentences[i] for i in ids])
             # 2^0 and 2^tiny are 1: anything above is the rounding of the four decimals that fairseq prints
             counts, _ = np.histogram(np.minimum(values, 1), bins=bins, range=(0, 1))
-            with np.errstate(divide="ignore"):  # a probability of 0 is infinitely surprising
+            with np.errstate(divide="ignore"):  # log 0, where a model ruled the token out
                 surprisal = float(-np.log2(values).mean()) + 0.0
             shape = (float(values.mean()), float(np.median(values)), surprisal)
-            found.append(Histogram(name, split, len(ids), tuple(map(int, counts)), *shape))
-    return found
+            made.append(Histogram(name, split, len(ids), tuple(map(int, counts)), *shape))
+    return made
 
 
 def overlap(first, second):
@@ -94,28 +94,28 @@ def risk_coverage(system, references, reference_name, lowercase=False):
     return rows
 
 
-def table_of_summary(found):
+def table_of_summary(histograms):
     """One row per system and split."""
     rows = [["system", "split", "sentences", "tokens", "mean", "median", "surprisal", "entropy"]]
-    for h in found:
+    for h in histograms:
         numbers = [f"{value:.3f}" for value in (h.mean, h.median, h.surprisal, h.entropy)]
         rows.append([h.system, h.split, str(h.sentences), str(h.tokens), *numbers])
     notes = ["surprisal: mean -log2 p, bits per token; entropy: of the histogram, bits"]
     return TextTable("probabilities of the chosen tokens, the end of the sentence included", rows, notes)
 
 
-def table_of_histograms(found):
+def table_of_histograms(histograms):
     """One row per bin: shares of the tokens in per cent."""
-    bins = len(found[0].counts)
-    rows = [["from", "to", *(_label(h) for h in found)]]
+    bins = len(histograms[0].counts)
+    rows = [["from", "to", *(_label(h) for h in histograms)]]
     for i in range(bins):
-        rows.append([f"{i / bins:.3f}", f"{(i + 1) / bins:.3f}", *(f"{100 * h.shares[i]:.2f}" for h in found)])
+        rows.append([f"{i / bins:.3f}", f"{(i + 1) / bins:.3f}", *(f"{100 * h.shares[i]:.2f}" for h in histograms)])
     return TextTable("histogram, % of the tokens", rows)
 
 
-def tables_of_overlap(found):
+def tables_of_overlap(histograms):
     """[TextTable]: overlap between the splits of each system, and between systems on each split; those that exist."""
-    by_place = {(histogram.system, histogram.split): histogram for histogram in found}
+    by_place = {(histogram.system, histogram.split): histogram for histogram in histograms}
     names, pieces = (list(dict.fromkeys(values)) for values in zip(*by_place, strict=True))
     tables = []
     pairs = list(itertools.combinations(pieces[1:], 2))

@@ -82,7 +82,7 @@ def frequency_scores(lines, counts, score="mean"):
     """
     function = SCORES[score]
     tokens = ([counts.get(token, 0) for token in line.split()] for line in lines)
-    return [function(found) if found else 0.0 for found in tokens]
+    return [function(sentence) if sentence else 0.0 for sentence in tokens]
 
 
 def split_by_score(scores, parts=3, size=None):

@@ -129,13 +129,13 @@ def notes(runs):
 
 def versions():
     """{package: version} of what is installed here, without importing it."""
-    found = {"labo_fairseq": __version__}
+    installed = {"labo_fairseq": __version__}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def _signatures(runs):

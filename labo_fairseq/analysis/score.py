@@ -96,15 +96,15 @@ def _entry(name, groups, lowercase, tests, settings):
             counts[-1].append(metrics[key].count(hypotheses))
     metric = next(iter(metrics.values()))
     values = [[metric.score(rows).value for rows in group] for group in counts]
-    found = None
+    significances = None
     if tests:
         if len(metrics) > 1:
             raise UserError("--significance: the logs have different T- lines: give one --reference for all of them")
-        found = significance.paired(metric, [group[0] for group in counts], tests, **settings)
+        significances = significance.paired(metric, [group[0] for group in counts], tests, **settings)
     return metric.heading, {
         "signature": metric.signature,
         "seeds": significance.across_seeds(values),
-        "tests": found,
+        "tests": significances,
     }
 
 
@@ -122,8 +122,8 @@ def _columns(entry, width, several):
         "p_bootstrap": ("p (bootstrap)", None),
         "p_randomization": ("p (randomization)", None),
     }
-    found = _shown_columns(tests or [], layouts, width)
-    return columns + [(label, cells) for label, cells in found if set(cells) - {"–"}]
+    of_tests = _shown_columns(tests or [], layouts, width)
+    return columns + [(label, cells) for label, cells in of_tests if set(cells) - {"–"}]
 
 
 def _shown_columns(values, layouts, width):

@@ -52,8 +52,8 @@ def scores_by_split(metric, counts, splits, tests=(), settings=None):
     parts = []
     for name, ids in tqdm(pieces, desc="splits", unit="split", leave=False, disable=None):
         rows = [counted[np.array(ids)] for counted in counts.values()]
-        found = significance.paired(metric, rows, tests, **(settings or {})) if tests else None
-        parts.append(Part(name, ids, [metric.score(part).value for part in rows], found))
+        significances = significance.paired(metric, rows, tests, **(settings or {})) if tests else None
+        parts.append(Part(name, ids, [metric.score(part).value for part in rows], significances))
     return parts
 
 
@@ -97,12 +97,12 @@ def tables_of_words(metric, counts, lines, references, training):
     return [table_of_words(matches), table_of_lengths(metric, counts, outputs, wanted)]
 
 
-def table_of_words(found):
-    """F1 by training count of the word. found: {system: [words.Matches]}."""
-    rows = [["training count", "reference words", *(f"{n} {what}" for n in found for what in ("words", "F1"))]]
+def table_of_words(matches_of):
+    """F1 by training count of the word. matches_of: {system: [words.Matches]}."""
+    rows = [["training count", "reference words", *(f"{n} {what}" for n in matches_of for what in ("words", "F1"))]]
     for i in range(len(words.FREQUENCIES)):
-        row = [words.bucket_name(words.FREQUENCIES, i), str(next(iter(found.values()))[i].reference)]
-        for matches in found.values():
+        row = [words.bucket_name(words.FREQUENCIES, i), str(next(iter(matches_of.values()))[i].reference)]
+        for matches in matches_of.values():
             row += [str(matches[i].output), _percent(matches[i].f1)]
         rows.append(row)
     note = "a word is matched wherever it stands in the sentence; words: as BLEU's tokenization splits them"
@@ -111,13 +111,13 @@ def table_of_words(found):
 
 def table_of_lengths(metric, counts, outputs, wanted):
     """BLEU and word F1 by length of the reference. outputs: {system: words of each sentence}; wanted: references."""
-    found = {name: words.by_length(texts, wanted) for name, texts in outputs.items()}
-    rows = [["words of reference", "sentences", *(f"{n} {what}" for n in found for what in ("BLEU", "F1"))]]
+    matches_of = {name: words.by_length(texts, wanted) for name, texts in outputs.items()}
+    rows = [["words of reference", "sentences", *(f"{n} {what}" for n in matches_of for what in ("BLEU", "F1"))]]
     for i, ids in enumerate(words.sentences_by_length(wanted)):
         if not len(ids):
             continue
         row = [words.bucket_name(words.LENGTHS, i), str(len(ids))]
-        for name, matches in found.items():
+        for name, matches in matches_of.items():
             row += [f"{metric.score(counts[name][ids]).value:.2f}", _percent(matches[i].f1)]
         rows.append(row)
     return TextTable("scores by length of the reference", rows, [f"{metric.heading}: {metric.signature}"])

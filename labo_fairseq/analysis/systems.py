@@ -63,17 +63,15 @@ def read_systems(arguments, repeated=False):
     for argument in arguments:
         name, equals, file = argument.partition("=")
         if not (name and equals and file):
-            raise UserError(f"--system: {argument}: must read NAME=FILE")
+            raise UserError(f"--system: {argument}: has no name: write NAME=FILE, as in --system labo={argument}")
         if not name.isprintable() or name.startswith("#"):
-            raise UserError(
-                f"--system: {name!r}: a name must be printable and not begin with '#', for the table's sake"
-            )
+            raise UserError(f"--system: {name!r}: a name must be printable and must not begin with '#'")
         if name in files and not repeated:
             raise UserError(f"--system: {name}: given twice: choose different names")
         if file in files.get(name, []):
             raise UserError(f"--system: {name}={file}: given twice: each training seed has a file of its own")
         files.setdefault(name, []).append(file)
-    return {name: [read_system(name, file) for file in found] for name, found in files.items()}
+    return {name: [read_system(name, file) for file in of_name] for name, of_name in files.items()}
 
 
 def texts(system, references, reference_name, tokenized=False):

@@ -60,14 +60,14 @@ def calibrate(settings: Settings, folder: str | Path) -> Result:
     groups, unit, record = _classes(task) if is_of_images(task) else _types(settings, task, tokens)
     fitting = Fitting(settings.calibrator, settings.objective, groups, settings.seed)
 
-    found = fitting.cross_fitted(tokens)
+    statistics_of = fitting.cross_fitted(tokens)
     calibrators = [fitting.fit(tokens.only(i)) for i in range(len(paths))]
     if settings.test_subset:
         test = collect(models, task, settings.test_subset, folder, settings.max_tokens)
         uncalibrated = [Temperature()] * len(paths)
-        found["test before"], found["test after"] = test.statistics([uncalibrated, calibrators])
+        statistics_of["test before"], statistics_of["test after"] = test.statistics([uncalibrated, calibrators])
     measures = {}
-    for when, statistics in found.items():
+    for when, statistics in statistics_of.items():
         temperature = _temperature(when, calibrators)
         measures[when] = by_group(
             statistics,
@@ -75,7 +75,7 @@ def calibrate(settings: Settings, folder: str | Path) -> Result:
             groups,
             functools.partial(_signature, temperature, unit),
         )
-    measures["warnings"] = _warnings(found)
+    measures["warnings"] = _warnings(statistics_of)
     calibration = Calibration(
         members=[
             Member(os.path.basename(path), sha256(path), calibrator)
@@ -86,7 +86,7 @@ def calibrate(settings: Settings, folder: str | Path) -> Result:
         signature=signature(_temperature("after", calibrators), unit, len(tokens)),
         measures=measures,
     )
-    return Result(calibration, {when: _reliability(found[when]) for when in ("before", "after")})
+    return Result(calibration, {when: _reliability(statistics_of[when]) for when in ("before", "after")})
 
 
 def _signature(temperature, unit, count):
@@ -146,15 +146,15 @@ class Fitting:
         views = [("", tokens, slice(None))]
         if len(members) > 1:
             views += [(f"member {i + 1} ", tokens.only(i), slice(i, i + 1)) for i in members]
-        found = {}
+        statistics = {}
         for name, part, _ in views:
-            (found[name + "before"],) = part.statistics([[Temperature()] * len(part.members)])
+            (statistics[name + "before"],) = part.statistics([[Temperature()] * len(part.members)])
         half = self._halves(tokens)
         opposite = [[self.fit(tokens.only(i), other) for i in members] for other in reversed(half)]
         for name, part, chosen in views:
             pieces = [part.statistics([c[chosen]], index)[0] for c, index in zip(opposite, half, strict=True)]
-            found[name + "after"] = _in_order(pieces, half)
-        return found
+            statistics[name + "after"] = _in_order(pieces, half)
+        return statistics
 
     def _halves(self, tokens):
         """Indices of the tokens of either half of the sentences."""
@@ -183,12 +183,12 @@ def _in_order(pieces, indices):
     return TokenStatistics(*(x[order] for x in TokenStatistics.concatenate(pieces)))
 
 
-def _warnings(found):
+def _warnings(statistics):
     """Where calibration does not help on tokens that it was not fitted on."""
     warnings = []
-    for before in [when for when in found if when.endswith("before")]:
+    for before in [when for when in statistics if when.endswith("before")]:
         after = before.removesuffix("before") + "after"
-        nll = [float(found[when].nll.double().mean()) for when in (before, after)]
+        nll = [float(statistics[when].nll.double().mean()) for when in (before, after)]
         if nll[1] > nll[0]:
             warnings.append(
                 f"{after}: the held-out nll is {nll[1]:.4f}, without calibration {nll[0]:.4f}: do not use this "

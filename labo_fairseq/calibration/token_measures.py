@@ -17,14 +17,14 @@ from .groups import TypeGroups
 POSITIONS = (0, 1, 5, 10, 20)
 
 
-def figures(found: Any, sentence: torch.Tensor) -> dict:
+def figures(statistics: Any, sentence: torch.Tensor) -> dict:
     """{name: value} of a TokenStatistics and the sentence of each token; nll in nats, brier in [0, 2]."""
-    confidence, correct = found.confidence.numpy(), found.correct.numpy()
+    confidence, correct = statistics.confidence.numpy(), statistics.correct.numpy()
     return ece_figures(confidence, correct, sentence.numpy()) | {
         "mce": float(mce(bin_sums(confidence, correct))),
         "adaptive_ece": adaptive_ece(confidence, correct),
-        "nll": float(found.nll.double().mean()),
-        "brier": float(found.brier.double().mean()),
+        "nll": float(statistics.nll.double().mean()),
+        "brier": float(statistics.brier.double().mean()),
         "risk_coverage_area": risk_coverage_area(confidence, correct),
         "accuracy": float(correct.mean()),
         "confidence": float(confidence.mean(dtype="float64")),
@@ -33,17 +33,17 @@ def figures(found: Any, sentence: torch.Tensor) -> dict:
     }
 
 
-def by_group(found: Any, tokens: Tokens, groups: TypeGroups | None, sign: Callable[[int], str]) -> dict[str, dict]:
+def by_group(statistics: Any, tokens: Tokens, groups: TypeGroups | None, sign: Callable[[int], str]) -> dict[str, dict]:
     """{group: its figures and signature}: "all", the type groups, EOS or not, positions; those that have tokens.
 
     groups: None for images, which have "all" alone
     sign: function from the number of tokens to the signature
     """
-    masks = {"all": torch.ones_like(found.correct)}
+    masks = {"all": torch.ones_like(statistics.correct)}
     if groups is not None:
-        masks |= _type_masks(found.predicted, groups) | _positions(tokens.position)
+        masks |= _type_masks(statistics.predicted, groups) | _positions(tokens.position)
     return {
-        name: figures(found.select(mask), tokens.sentence[mask]) | {"signature": sign(int(mask.sum()))}
+        name: figures(statistics.select(mask), tokens.sentence[mask]) | {"signature": sign(int(mask.sum()))}
         for name, mask in masks.items()
         if bool(mask.any())
     }

@@ -63,8 +63,8 @@ def run(args):
         *sentence_tables(lines, references, args.top, args.lowercase),
     ]
     if args.json:
-        found = [{"title": t.title, "columns": t.rows[0], "rows": t.rows[1:], "notes": t.notes} for t in tables]
-        print(json.dumps({"tables": found}, indent=2, ensure_ascii=False))
+        shown = [{"title": t.title, "columns": t.rows[0], "rows": t.rows[1:], "notes": t.notes} for t in tables]
+        print(json.dumps({"tables": shown}, indent=2, ensure_ascii=False))
     else:
         print_tables(tables)
     return 0

@@ -6,9 +6,10 @@
 Reads the P- lines of generate logs: each token of the best translation and the end of the sentence, as the model scored
 them during the search (not forced to the reference). With --dict and --source also for the splits of `labo splits`.
 
-"surprisal" is the mean of -log2 p of the chosen tokens, in bits; "entropy" is that of the histogram, in bits: the
-higher, the more evenly the probabilities are spread (P- lines hold the chosen tokens only, so the entropy of the model
-itself cannot be told from them). "overlap" of two histograms is the area that they share, 1 where they are equal.
+"surprisal" is the mean of -log2 p of the chosen tokens, in bits. "entropy" tells how evenly the probabilities are
+spread over the bins, in bits: 0 if all are in one bin, log2 of the number of bins if all bins hold as many. (It is not
+the entropy of the model, which the P- lines of chosen tokens cannot show.) "overlap" of two histograms is the area that
+they share, 1 where they are equal.
 
 Where the logs have C- lines (--sentence-confidence of the task calibrated_translation) and --reference is given, also
 the BLEU of the most confident sentences.
@@ -53,7 +54,9 @@ def run(args):
     if args.bins < 2:
         raise UserError(f"--bins: {args.bins}: must be 2 or more")
     named = {name: group[0] for name, group in systems.read_systems(args.system).items()}
-    found = histograms({name: token_probabilities(s) for name, s in named.items()}, _splits(args, named), args.bins)
+    all_histograms = histograms(
+        {name: token_probabilities(s) for name, s in named.items()}, _splits(args, named), args.bins
+    )
     coverage = None
     if args.reference is not None:
         references = systems.read_lines(args.reference, "the reference text")
@@ -63,11 +66,15 @@ def run(args):
     if args.figure:
         from ..figures import style, translation
 
-        style.save(translation.confidence_histograms(found), args.figure)
+        style.save(translation.confidence_histograms(all_histograms), args.figure)
     if args.json:
-        print(_as_json(found, coverage))
+        print(_as_json(all_histograms, coverage))
     else:
-        tables = [table_of_summary(found), table_of_histograms(found), *tables_of_overlap(found)]
+        tables = [
+            table_of_summary(all_histograms),
+            table_of_histograms(all_histograms),
+            *tables_of_overlap(all_histograms),
+        ]
         print_tables([*tables, table_of_coverage(coverage)] if coverage else tables)
     return 0
 
@@ -85,6 +92,6 @@ def _splits(args, named):
     return splits_of(lines, file, args)
 
 
-def _as_json(found, coverage):
-    rows = [{**asdict(h), "tokens": h.tokens, "entropy": h.entropy, "shares": h.shares} for h in found]
+def _as_json(all_histograms, coverage):
+    rows = [{**asdict(h), "tokens": h.tokens, "entropy": h.entropy, "shares": h.shares} for h in all_histograms]
     return json.dumps({"histograms": rows, "coverage": coverage}, indent=2, ensure_ascii=False)

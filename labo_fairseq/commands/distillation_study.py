@@ -33,7 +33,7 @@ def add_arguments(parser):
 def run(args):
     """Measure γ where it is missing, print, write; returns 0. Raises UserError on bad input."""
     from ..figures import style
-    from ..figures.page import drawn, saved
+    from ..figures.page import write_figure, write_table
     from ..inside import distillation
 
     style.new_figure(1, 1)  # where matplotlib is missing, say so before the models run
@@ -41,8 +41,8 @@ def run(args):
     table = distillation.table(points)
     print(json.dumps([vars(p) for p in points], indent=1, ensure_ascii=False) if args.json else table.as_tsv())
     out = result_folder(args.out)
-    saved(table, out, "distillation_study")
+    write_table(table, out, "distillation_study")
     heading = "Distillation: accuracy by smoothness"
     figure = style.lines(distillation.series(points), "smoothness γ", "test accuracy (%)", heading)
-    drawn(figure, out, "distillation_study", "accuracy of teachers and students against γ")
+    write_figure(figure, out, "distillation_study", "accuracy of teachers and students against γ")
     return 0

@@ -148,19 +148,19 @@ def probe():
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def probe_rows(found):
+def probe_rows(answer):
     """The rows for what probe() found."""
-    if "error" in found:
-        yield Row("fairseq commands", "failed", found["error"], INSTALL, needed=True)
+    if "error" in answer:
+        yield Row("fairseq commands", "failed", answer["error"], INSTALL, needed=True)
         return
-    for mend in found["mends"]:
+    for mend in answer["mends"]:
         state = "failed" if mend["outcome"].startswith("failed") else mend["outcome"]
         yield Row(mend["mend"], state, f"{mend['failure']} [{', '.join(mend['modules'])}]")
-    for name, error in found["extensions"].items():
+    for name, error in answer["extensions"].items():
         yield Row(name, "failed" if error else "ok", error or "", REBUILD_FAIRSEQ if error else "", needed=True)
-    for name, error in found["commands"].items():
+    for name, error in answer["commands"].items():
         yield _command_row(name, error)
-    yield _gpu_row(found["gpus"])
+    yield _gpu_row(answer["gpus"])
 
 
 def _command_row(name, error):

@@ -54,15 +54,15 @@ def run(args):
         return 0
     check.check_gpus(gpus)
     try:
-        found = list(schedule.run(experiment, out, gpus, jobs, args.raw_dir).values())
-        tables = table.write_tables(experiment, found, out, report=not args.no_report)
+        cells_and_states = list(schedule.run(experiment, out, gpus, jobs, args.raw_dir).values())
+        tables = table.write_tables(experiment, cells_and_states, out, report=not args.no_report)
     except OSError as error:
         raise UserError(
             f"--out: {error.filename or out}: {error.strerror or error}: make room, or choose another"
         ) from None
     print("\n\n".join(one.as_tsv() for one in tables))
     print(f"tables and report: {out}", file=sys.stderr)
-    return int(any(status["state"] != "done" for _, status in found))
+    return int(any(status["state"] != "done" for _, status in cells_and_states))
 
 
 def _status(experiment, out):

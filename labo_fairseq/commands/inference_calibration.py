@@ -43,11 +43,12 @@ def run(args):
     """Print a row per log; returns 0."""
     if args.bins < 1:
         raise UserError(f"--bins: {args.bins}: give 1 or more")
-    found = {log: produced_tokens(log, args.after_gap == "wrong") for log in args.logs}
+    tokens_of = {log: produced_tokens(log, args.after_gap == "wrong") for log in args.logs}
 
-    rows = [_row(log, *tokens, args) for log, tokens in found.items()]
+    rows = [_row(log, *tokens, args) for log, tokens in tokens_of.items()]
     panels = {
-        log: reliability(bin_sums(confidence, correct, args.bins)) for log, (confidence, correct, *_) in found.items()
+        log: reliability(bin_sums(confidence, correct, args.bins))
+        for log, (confidence, correct, *_) in tokens_of.items()
     }
     if args.out:
         from ..figures import style

@@ -37,7 +37,7 @@ def run(args):
     """Estimate, print, write; returns 0. Raises UserError on bad input."""
     from .. import register
     from ..figures import style
-    from ..figures.page import drawn, saved
+    from ..figures.page import write_figure, write_table
     from ..inside.mutual_information import as_json, checkpoints_of, measured, table
     from ..records.run_folder import named_folders, seeds_together
 
@@ -50,8 +50,8 @@ def run(args):
     shown = table(points, args.classes)
     print(json.dumps(as_json(points), indent=1, ensure_ascii=False) if args.json else shown.as_tsv())
     out = result_folder(args.out)
-    saved(shown, out, "mutual_information")
-    drawn(_figure(points, args), out, "mutual_information", "mutual information against updates")
+    write_table(shown, out, "mutual_information")
+    write_figure(_figure(points, args), out, "mutual_information", "mutual information against updates")
     return 0
 
 
@@ -66,7 +66,7 @@ def _check(args):
 def _figure(points, args):
     from ..figures.style import lines
 
-    series = {name: [(p.updates, p.information, p.error) for p in found] for name, found in points.items()}
+    series = {name: [(p.updates, p.information, p.error) for p in of_system] for name, of_system in points.items()}
     levels = [(math.log(2), "log 2: the label alone")]  # log N, far above, would press the curves together
     heading = f"Image and logit {args.classes[0]} − logit {args.classes[1]}"
     return lines(series, "updates", "mutual information (nats)", heading, levels=levels)

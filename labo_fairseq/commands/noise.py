@@ -67,8 +67,8 @@ def _estimate(args):
         raise UserError(f"--samples: {args.samples}: must be 1 or more")
     rows = []
     for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
-        (found,) = predictions_of(folder, [args.subset], args.data, args.cpu)
-        rows.append({"run": folder, **_estimate_row(found, args)})
+        (images,) = predictions_of(folder, [args.subset], args.data, args.cpu)
+        rows.append({"run": folder, **_estimate_row(images, args)})
     for row in rows:
         _warn_of_disagreement(row)
     if args.json:
@@ -86,23 +86,23 @@ def _compare(args):
     from ..noise import compare
     from ..noise.optimal import uniform_losses
 
-    found = []
+    comparisons = []
     for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
         train, test = predictions_of(folder, ["train", args.subset], args.data, args.cpu)
-        found.append(compare.comparison(folder, train, test))
-    found.sort(key=lambda one: (one.type, one.clean_rate, one.p))
-    table = compare.table(found)
-    print(json.dumps(compare.as_json(found), indent=1) if args.json else table.as_tsv())
+        comparisons.append(compare.comparison(folder, train, test))
+    comparisons.sort(key=lambda one: (one.type, one.clean_rate, one.p))
+    table = compare.table(comparisons)
+    print(json.dumps(compare.as_json(comparisons), indent=1) if args.json else table.as_tsv())
     if args.out:
         from ..figures import noise_comparison
-        from ..figures.page import saved
+        from ..figures.page import write_table
 
         def predicted(kind, masses, rate, classes):
             return uniform_losses([kind], np.array([rate]), masses, classes)[kind][:, 0]
 
         out = result_folder(args.out)
-        saved(table, out, "comparison")
-        noise_comparison.draw(found, out, predicted)
+        write_table(table, out, "comparison")
+        noise_comparison.draw(comparisons, out, predicted)
     return 0
 
 
@@ -116,22 +116,22 @@ def _warn_of_disagreement(row):
         )
 
 
-def _estimate_row(found, args):
+def _estimate_row(images, args):
     from ..noise.optimal import amounts
 
-    estimate = noise_estimate.mean_field(found, args.samples, args.seed)
-    true = None if found.clean_labels is None else float((found.clean_labels == found.labels).mean())
+    estimate = noise_estimate.mean_field(images, args.samples, args.seed)
+    true = None if images.clean_labels is None else float((images.clean_labels == images.labels).mean())
     row = {
-        "images": len(found),
+        "images": len(images),
         "clean_rate": estimate.clean_rate,
         "low": estimate.low,
         "high": estimate.high,
-        "agreement": float((found.logits.argmax(1) == found.labels).mean()),
-        "confident_joint": noise_estimate.confident_joint(found),
+        "agreement": float((images.logits.argmax(1) == images.labels).mean()),
+        "confident_joint": noise_estimate.confident_joint(images),
         "true": true,
         "error": None if true is None else estimate.clean_rate - true,
     }
     for kind in ("alpha", "beta"):
-        best = amounts(kind, estimate.clean_rate, len(found.classes))
+        best = amounts(kind, estimate.clean_rate, len(images.classes))
         row |= {f"{kind}_{form}": best[form] for form in ("p", "torch", "fairseq")}
     return row

@@ -107,9 +107,9 @@ def _draw(out, kinds, classes):
     def best(kind, size, at=rates):
         return np.array([optimal_mass(kind, float(rate), size) for rate in at])
 
-    found = {kind: best(kind, classes) for kind in kinds}
-    style.save(noise_figures.landscapes(rates, masses, losses, found, classes), out / "landscape.png")
-    named = {f"{noise_figures.NAMES[kind]} type": values for kind, values in found.items()}
+    optimum = {kind: best(kind, classes) for kind in kinds}
+    style.save(noise_figures.landscapes(rates, masses, losses, optimum, classes), out / "landscape.png")
+    named = {f"{noise_figures.NAMES[kind]} type": values for kind, values in optimum.items()}
     style.save(noise_figures.optima(rates, named, f"Best smoothing, {classes} classes"), out / "optimum.png")
     wide = np.linspace(0, 1, 201)
     several = {f"{noise_figures.NAMES[k]}, M = {m}": best(k, m, wide) for k in kinds for m in _CLASSES}

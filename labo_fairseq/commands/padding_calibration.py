@@ -35,7 +35,7 @@ def run(args):
     """Measure, print, write; returns 0. Raises UserError on bad input."""
     from .. import register
     from ..figures import inside as inside_figures
-    from ..figures.page import drawn, saved
+    from ..figures.page import write_figure, write_table
     from ..inside import padding
 
     if args.batch_size < 1:
@@ -52,6 +52,6 @@ def run(args):
     print(json.dumps({"ece": rows, "reliability": bins}, indent=1) if args.json else tables[0].as_tsv())
     out = result_folder(args.out)
     for table, name in zip(tables, ("padding", "reliability"), strict=True):
-        saved(table, out, name)
-    drawn(inside_figures.padding(rows, bins), out, "padding", "ECE with and without padding")
+        write_table(table, out, name)
+    write_figure(inside_figures.padding(rows, bins), out, "padding", "ECE with and without padding")
     return 0

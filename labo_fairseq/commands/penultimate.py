@@ -46,7 +46,7 @@ def run(args):
     """Project, print, write; returns 0. Raises UserError on bad input."""
     from .. import register
     from ..figures import inside as inside_figures
-    from ..figures.page import drawn, saved
+    from ..figures.page import write_figure, write_table
     from ..inside import penultimate
     from ..inside.activations import projections
     from .arguments import checkpoints_of
@@ -56,14 +56,14 @@ def run(args):
     groups = checkpoints_of(args)
     # matplotlib may be missing: say so before the models run
     inside_figures.new_figure(1, 1)
-    found = projections(groups, args.classes, args.subset, args.data, args.max_tokens, args.cpu)
-    table = penultimate.table(found, args.classes)
-    print(json.dumps(_as_json(found), indent=1, ensure_ascii=False) if args.json else table.as_tsv())
+    projected = projections(groups, args.classes, args.subset, args.data, args.max_tokens, args.cpu)
+    table = penultimate.table(projected, args.classes)
+    print(json.dumps(_as_json(projected), indent=1, ensure_ascii=False) if args.json else table.as_tsv())
     out = result_folder(args.out)
-    saved(table, out, "penultimate")
-    saved(penultimate.points_table(found, args.classes), out, "points")
-    figure = inside_figures.penultimate(found, args.classes, args.points)
-    drawn(figure, out, "penultimate", "activations on the plane of three templates")
+    write_table(table, out, "penultimate")
+    write_table(penultimate.points_table(projected, args.classes), out, "points")
+    figure = inside_figures.penultimate(projected, args.classes, args.points)
+    write_figure(figure, out, "penultimate", "activations on the plane of three templates")
     return 0
 
 
@@ -75,5 +75,5 @@ def _check(args):
         raise UserError(f"--points: {args.points}: must be 1 or more")
 
 
-def _as_json(found):
-    return {s: {subset: [p.measures for p in seeds] for subset, seeds in by.items()} for s, by in found.items()}
+def _as_json(projected):
+    return {s: {subset: [p.measures for p in seeds] for subset, seeds in by.items()} for s, by in projected.items()}

@@ -55,9 +55,9 @@ def run(args):
     references = systems.read_lines(args.reference, "the reference text")
     source = systems.read_lines(args.source, "the source text in subwords")
     bleu.check_counts(source, references, args.source, args.reference)
-    found = splits_of(*_scored_side(args, source, references), args)
+    splits = splits_of(*_scored_side(args, source, references), args)
     if args.write_splits:
-        write_splits(args.write_splits, found, source, references)
+        write_splits(args.write_splits, splits, source, references)
     named = {name: group[0] for name, group in systems.read_systems(args.system).items()}
     scored_references = bleu.remove_subwords(references) if args.tokenized else references
     lines = {n: systems.texts(s, scored_references, args.reference, args.tokenized) for n, s in named.items()}
@@ -65,15 +65,15 @@ def run(args):
     counts = {name: metric.count(texts) for name, texts in lines.items()}
     tests = significance.TESTS[args.significance] if len(named) > 1 else ()
     settings = {"samples": args.samples, "trials": args.trials, "seed": args.seed}
-    parts = scores_by_split(metric, counts, found, tests, settings)
+    parts = scores_by_split(metric, counts, splits, tests, settings)
     word_tables = []
     if args.train and named:
         training = words.count_words(metric, bleu.remove_subwords(systems.read_lines(args.train, "training text")))
         word_tables = tables_of_words(metric, counts, lines, scored_references, training)
     if args.json:
-        print(_as_json(args, found, parts, list(named), metric, word_tables))
+        print(_as_json(args, splits, parts, list(named), metric, word_tables))
         return 0
-    tables = [table_of_splits(found, len(source), args.by, args.score)]
+    tables = [table_of_splits(splits, len(source), args.by, args.score)]
     if named:
         tables.append(table_of_scores(parts, list(named), metric, settings))
     print_tables([*tables, *word_tables])
@@ -92,7 +92,7 @@ def _scored_side(args, source, references):
 
 
 def _as_json(args, splits, parts, names, metric, word_tables):
-    found = {
+    content = {
         "score": args.score,
         "by": args.by,
         "splits": [asdict(split) for split in splits],
@@ -109,4 +109,4 @@ def _as_json(args, splits, parts, names, metric, word_tables):
         ],
         "words": [{"title": t.title, "columns": t.rows[0], "rows": t.rows[1:]} for t in word_tables],
     }
-    return json.dumps(found, indent=2, ensure_ascii=False)
+    return json.dumps(content, indent=2, ensure_ascii=False)

@@ -40,7 +40,7 @@ def run(args):
     """Compute, print, write; returns 0. Raises UserError on bad input."""
     from .. import register
     from ..figures import inside as inside_figures
-    from ..figures.page import drawn, saved
+    from ..figures.page import write_figure, write_table
     from ..inside.targets import Place, Smoothing, distributions
     from ..records.tables import TextTable
 
@@ -53,11 +53,11 @@ def run(args):
     names = list(next(iter(rows.values())))
     cells = [[token, *(f"{row[name]:.4g}" for name in names)] for token, row in rows.items()]
     table = TextTable(heading, [["type", *names], *cells])
-    found = {"position": heading, "targets": rows}
-    print(json.dumps(found, indent=1, ensure_ascii=False) if args.json else table.as_tsv())
+    content = {"position": heading, "targets": rows}
+    print(json.dumps(content, indent=1, ensure_ascii=False) if args.json else table.as_tsv())
     out = result_folder(args.out)
-    saved(table, out, "targets")
-    drawn(inside_figures.targets(rows, heading), out, "targets", "target distributions of one position")
+    write_table(table, out, "targets")
+    write_figure(inside_figures.targets(rows, heading), out, "targets", "target distributions of one position")
     return 0
 
 

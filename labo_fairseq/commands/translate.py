@@ -58,14 +58,14 @@ def run(args):
     clock = Clock(total)
     iterator = iter(sentences)
     while window := list(itertools.islice(iterator, WINDOW)):
-        found = {}
+        translated = {}
         for batch in batches(window, args.max_tokens, args.batch_size):
             with clock:
                 translations = model.translate(batch, search)
-            found.update({s.id: t for s, t in zip(batch, translations, strict=True)})
+            translated.update({s.id: t for s, t in zip(batch, translations, strict=True)})
             clock.count(translations)
         for sentence in window:
-            sys.stdout.write(show.lines(sentence, found[sentence.id]))
+            sys.stdout.write(show.lines(sentence, translated[sentence.id]))
     clock.report()
     return 0
 

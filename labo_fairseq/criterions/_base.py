@@ -48,7 +48,10 @@ class LabelRegularizedConfig(FairseqDataclass):
     )
     loss_kernel: ChoiceEnum(["auto", "torch", "triton"]) = field(
         default="auto",
-        metadata={"help": "row pass of the fused path: plain torch, or a Triton kernel (GPU); auto: what was measured"},
+        metadata={
+            "help": "how the fused path computes a chunk of rows: plain torch, or a Triton kernel on a GPU; auto: "
+            "Triton where docs/performance.md shows that it is faster, torch elsewhere"
+        },
     )
     bf16_products: bool = field(
         default=False,

@@ -56,14 +56,14 @@ def calibrators(calibration: Any, file: str | Path, paths: list, dictionary: Any
         report(_mismatch(file, "was fitted with another dictionary than the data's"))
         if calibration.dictionary["types"] != len(dictionary):
             _refuse(f"{file}: is for {calibration.dictionary['types']} types, the dictionary has {len(dictionary)}")
-    found = None
+    foreign = None
     if paths is None:
         report(_mismatch(file, "belongs to a checkpoint, and a model in training is another one after each update"))
     else:
-        found = _by_hash(calibration, paths, lambda path: report(_mismatch(file, f"was not fitted to {path}")))
-    if found is None:
-        found = _by_place(calibration, file, 1 if paths is None else len(paths))
-    return [None if calibrator == Temperature(1.0) else calibrator for calibrator in found]
+        foreign = _by_hash(calibration, paths, lambda path: report(_mismatch(file, f"was not fitted to {path}")))
+    if foreign is None:
+        foreign = _by_place(calibration, file, 1 if paths is None else len(paths))
+    return [None if calibrator == Temperature(1.0) else calibrator for calibrator in foreign]
 
 
 def weights_of(setting: str, members: Any) -> list[float]:

@@ -41,14 +41,14 @@ def write_distilled(data: str | Path, log: str | Path, out: str | Path, source: 
     return about
 
 
-def _languages(data, *found):
+def _languages(data, *pair):
     if not data.is_dir():
         raise UserError(f"{data}: no such folder: give the folder that fairseq-preprocess wrote")
-    if None in found:
-        found = data_utils.infer_language_pair(str(data))
-    if None in found:
+    if None in pair:
+        pair = data_utils.infer_language_pair(str(data))
+    if None in pair:
         raise UserError(f"{data}: no binarized pair of languages: give --source-lang and --target-lang")
-    return found
+    return pair
 
 
 def _targets(data, log, pair, source, target):
@@ -58,19 +58,19 @@ def _targets(data, log, pair, source, target):
     sentences = read_generate_log(log)
     if len(sentences) != len(sources):
         raise UserError(f"{log}: has {len(sentences)} sentences, the training set {len(sources)}: translate all")
-    found, copies = [], 0
+    targets, copies = [], 0
     for i, sentence in enumerate(sentences):
         if sentence.source is None:
             raise UserError(f"{log}: has no S- lines: give the output of fairseq-generate as it is")
         if not _encoded(sentence.source.split(), source_dictionary, f"{log}: S-{i}").equal(sources[i].long()):
             raise UserError(f"{log}: S-{i}: is not sentence {i} of {data}: translate this training set")
-        found.append(_encoded(sentence.hypotheses[0].tokens, dictionary, f"{log}: H-{i}"))
-        copies += found[-1].equal(references[i].long())
+        targets.append(_encoded(sentence.hypotheses[0].tokens, dictionary, f"{log}: H-{i}"))
+        copies += targets[-1].equal(references[i].long())
     about = (
-        f"{len(found)} sentences, {sum(map(len, found))} target tokens, {copies} equal to their reference, "
-        f"{sum(len(t) == 1 for t in found)} empty"
+        f"{len(targets)} sentences, {sum(map(len, targets))} target tokens, {copies} equal to their reference, "
+        f"{sum(len(t) == 1 for t in targets)} empty"
     )
-    return found, len(dictionary), about
+    return targets, len(dictionary), about
 
 
 def _side(data, pair, language):

@@ -71,12 +71,12 @@ class Cell:
         else:
             plain = self.method.flags["criterion"] == "cross_entropy"
             best = {"best-checkpoint-metric": "loss" if plain else "nll_loss"}
-        found = {**best, **self.experiment.train, **self.method.flags, **self.grid}
-        if "teacher-path" in found:
+        flags = {**best, **self.experiment.train, **self.method.flags, **self.grid}
+        if "teacher-path" in flags:
             named = {"{direction}": label(self.directions), "{seed}": str(self.seed)}
             for name, value in named.items():
-                found["teacher-path"] = str(found["teacher-path"]).replace(name, value)
-        return {flag: value for flag, value in found.items() if flag != "task"}
+                flags["teacher-path"] = str(flags["teacher-path"]).replace(name, value)
+        return {flag: value for flag, value in flags.items() if flag != "task"}
 
     @property
     def teachers(self):

@@ -150,9 +150,9 @@ def follow(command, log, report, **options):
         for line in process.stdout:
             stream.write(line)
             stream.flush()
-            found = parse_line(line)
-            if found:
-                report(process, *found)
+            progress = parse_line(line)
+            if progress:
+                report(process, *progress)
     return process.returncode
 
 

@@ -32,15 +32,15 @@ def run(experiment, out, gpus=(), jobs=1, raw_dir=None):
 
 def states(experiment, out):
     """[(Cell, status)] of all cells that are known so far, from their folders; nothing is started."""
-    out, found = Path(out), {}
+    out, known = Path(out), {}
     for cell in cells.first_cells(experiment):
-        found[cell.name] = (cell, state(cell, out))
+        known[cell.name] = (cell, state(cell, out))
     for directions, method in _grids(experiment):
-        point = chosen_point(found.values(), directions, method)
+        point = chosen_point(known.values(), directions, method)
         if point is not None:
             later = cells.later_cells(experiment, directions, method, point)
-            found.update({cell.name: (cell, state(cell, out)) for cell in later})
-    return list(found.values())
+            known.update({cell.name: (cell, state(cell, out)) for cell in later})
+    return list(known.values())
 
 
 def state(cell, out):
@@ -56,13 +56,13 @@ def state(cell, out):
     return status
 
 
-def chosen_point(found, directions, method):
+def chosen_point(cells_and_states, directions, method):
     """The grid's point with the best score on validation data; None while a candidate is still to come.
 
-    found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have. Of several
-    directions the mean counts, of equal scores the first point in the file.
+    cells_and_states: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have.
+    Of several directions the mean counts, of equal scores the first point in the file.
     """
-    candidates = [(c, s) for c, s in found if c.directions == directions and c.method == method]
+    candidates = [(c, s) for c, s in cells_and_states if c.directions == directions and c.method == method]
     first = [(c, s) for c, s in candidates if c.seed == c.experiment.seeds[0]]
     if len(first) < len(method.candidates()) or any(s["state"] in ("waiting", "running") for _, s in first):
         return None

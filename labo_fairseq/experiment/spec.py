@@ -136,33 +136,33 @@ def read(file, profile=None):
             known = ", ".join(map(str, profiles)) or "none"
             raise UserError(f"--profile: {profile}: not in {file}: its profiles are {known}")
         content = _merged(content, profiles[profile])
-    found = schema.checked(content, file)
-    methods = _methods(file, found)
+    checked = schema.checked(content, file)
+    methods = _methods(file, checked)
     experiment = Experiment(
         str(file),
-        found.name,
+        checked.name,
         profile,
-        methods[0].name if found.baseline is None else found.baseline,
-        found.corpus.model_dump(by_alias=True, exclude_unset=True),
-        _directions(found.corpus),
-        found.train,
+        methods[0].name if checked.baseline is None else checked.baseline,
+        checked.corpus.model_dump(by_alias=True, exclude_unset=True),
+        _directions(checked.corpus),
+        checked.train,
         methods,
-        tuple(found.seeds),
-        _decode(found.decode),
+        tuple(checked.seeds),
+        _decode(checked.decode),
     )
-    _check(experiment, found)
+    _check(experiment, checked)
     return experiment
 
 
 def arguments(flags):
     """{flag: value} as a list of arguments: true is a bare flag, false and null leave it out."""
-    found = []
+    words = []
     for flag, value in flags.items():
         if value is True:
-            found.append(f"--{flag}")
+            words.append(f"--{flag}")
         elif value is not None and value is not False:
-            found += [f"--{flag}", str(value)]
-    return found
+            words += [f"--{flag}", str(value)]
+    return words
 
 
 def languages(directions):
@@ -255,10 +255,10 @@ def _profiles(file, profiles):
     return profiles
 
 
-def _methods(file, found):
+def _methods(file, checked):
     """The Methods of a file, those that `vary` makes too."""
     methods = []
-    for name, part in found.methods.items():
+    for name, part in checked.methods.items():
         extra = {flag: value for flag, value in part.__pydantic_extra__.items() if flag not in ("criterion", "vary")}
         grid = {flag: values for flag, values in extra.items() if isinstance(values, list)}
         flags = {"criterion": part.criterion, **{k: v for k, v in extra.items() if k not in grid}}
@@ -282,23 +282,23 @@ def _directions(corpus):
     return tuple(tuple(one.split("-")) for one in corpus.directions)
 
 
-def _decode(found):
-    known = found.model_dump()
-    known["flags"] = tuple(arguments(found.flags))
-    known["splits"] = tuple(found.splits.items())
+def _decode(checked):
+    known = checked.model_dump()
+    known["flags"] = tuple(arguments(checked.flags))
+    known["splits"] = tuple(checked.splits.items())
     return Decode(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
 
 
-def _check(experiment, found):
+def _check(experiment, checked):
     """Raise UserError where keys that are right by themselves do not fit together."""
     names = [method.name for method in experiment.methods]
     if experiment.baseline not in names:
         experiment.fail("baseline", f"{experiment.baseline!r} is no method: choose from {', '.join(names)}")
     reserved = [flag for flag in RESERVED if flag != "task"] if experiment.multilingual else RESERVED
-    _refuse(experiment, "train", found.train, reserved)
-    _refuse(experiment, "decode.flags", found.decode.flags, (*reserved, *RESERVED_IN_DECODING))
-    _refuse(experiment, "corpus.prepare", found.corpus.prepare, RESERVED_IN_PREPARING)
-    for name, part in found.methods.items():
+    _refuse(experiment, "train", checked.train, reserved)
+    _refuse(experiment, "decode.flags", checked.decode.flags, (*reserved, *RESERVED_IN_DECODING))
+    _refuse(experiment, "corpus.prepare", checked.corpus.prepare, RESERVED_IN_PREPARING)
+    for name, part in checked.methods.items():
         _refuse(experiment, f"methods.{name}", part.__pydantic_extra__, reserved)
         _refuse(experiment, f"methods.{name}.vary", part.vary, RESERVED)
     if "name" in experiment.corpus:
@@ -309,7 +309,7 @@ def _check(experiment, found):
             experiment.fail("corpus.name", f"{name!r}: unknown: choose from {', '.join(CORPORA)}")
     if experiment.multilingual:
         _check_multilingual(experiment)
-    if experiment.images and found.decode.model_fields_set:
+    if experiment.images and checked.decode.model_fields_set:
         experiment.fail("decode", "is for translation: leave it out for images")
 
 

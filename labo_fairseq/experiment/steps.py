@@ -246,7 +246,7 @@ class _Steps:
         """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""
         corpus = self._corpus(part)
         references = corpus.lines("raw", corpus.target, "valid")
-        found = []
+        scored = []
         for kind, lenpen in self.cell.settings():
             file = f"valid/{kind}.lenpen{lenpen}.txt"
             (folder / "valid").mkdir(exist_ok=True)
@@ -254,9 +254,9 @@ class _Steps:
             system = systems.read_system(part.name, str(folder / file))
             lines = systems.texts(system, references, corpus.file("raw", corpus.target, "valid"))
             score = bleu.corpus_bleu(lines, references, corpus.lowercase).value
-            found.append({"calibrate": kind, "lenpen": lenpen, "bleu": score, "file": file})
-        best = max(found, key=lambda one: one["bleu"])
-        cells.write_json(folder / "tuning.json", {"chosen": best, "all": found})
+            scored.append({"calibrate": kind, "lenpen": lenpen, "bleu": score, "file": file})
+        best = max(scored, key=lambda one: one["bleu"])
+        cells.write_json(folder / "tuning.json", {"chosen": best, "all": scored})
         _copy(folder / best["file"], folder / "generate-valid.txt")
         part.scores(self.status)["valid"] = best
         return best["calibrate"], best["lenpen"]

@@ -108,8 +108,8 @@ class Sweep:
         unit = subword_unit(task.target_dictionary.symbols)
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             tokens = collect(models, task, settings.subset, folder, settings.max_tokens)
-            found = tokens.statistics([[Temperature(t)] * len(models) for t in temperatures])
-        for t, statistics in zip(temperatures, found, strict=True):
+            statistics_of = tokens.statistics([[Temperature(t)] * len(models) for t in temperatures])
+        for t, statistics in zip(temperatures, statistics_of, strict=True):
             yield {
                 "ece": float(ece(bin_sums(statistics.confidence, statistics.correct))),
                 "nll": float(statistics.nll.double().mean()),

@@ -17,14 +17,14 @@ from .schedule import chosen_point, test_score, valid_score
 from .spec import slug
 
 
-def write_tables(experiment, found, out, report=True):
+def write_tables(experiment, cells_and_states, out, report=True):
     """Write OUT/DIRECTION/*.tsv and *.md, the plots and the report; returns [TextTable] of the scores.
 
-    found: pairs of (Cell, status). Below they are pairs of (Part, its scores in the status).
+    cells_and_states: pairs of (Cell, status). Below they are pairs of (Part, its scores in the status).
     """
     out, tables = Path(out), []
     for direction in experiment.directions:
-        mine = [(c, s) for c, s in found if direction in c.directions]
+        mine = [(c, s) for c, s in cells_and_states if direction in c.directions]
         groups = {m: _parts(direction, group) for m, group in _groups(experiment, mine).items()}
         pairs = _parts(direction, mine)
         folder = out / "-".join(direction)
@@ -51,11 +51,11 @@ def as_markdown(table):
     return "\n".join([f"**{table.title}**", "", *body, "", *(f"- {cell(note)}" for note in table.notes)])
 
 
-def table_of_status(found):
+def table_of_status(cells_and_states):
     """One row per cell."""
-    measure = found[0][0].experiment.measure if found else "BLEU"
+    measure = cells_and_states[0][0].experiment.measure if cells_and_states else "BLEU"
     rows = [["cell", "state", "step", "hours", f"{measure} valid", f"{measure} test", "message"]]
-    for one, status in found:
+    for one, status in cells_and_states:
         scores = [part.scores(status) for part in one.parts]
         columns = [[score(one.experiment, s) for s in scores] for score in (valid_score, test_score)]
         hours = status["seconds"] / 3600 if "seconds" in status else None
@@ -66,11 +66,11 @@ def table_of_status(found):
 
 def _parts(direction, pairs):
     """[(Part, status with the scores of this direction)] of pairs of (Cell, status)."""
-    found = []
+    parts = []
     for one, status in pairs:
         part = next(part for part in one.parts if part.direction == direction)
-        found.append((part, {**status, **part.scores(status)}))
-    return found
+        parts.append((part, {**status, **part.scores(status)}))
+    return parts
 
 
 def _groups(experiment, pairs):
@@ -121,9 +121,9 @@ def _accuracies(experiment, direction, groups, out):
     }
     heading, values, bottom = [], {}, []
     if experiment.baseline in read:
-        found = classification.table(read)
-        (_, *heading), *rows = found.rows
-        values, bottom = {name: cells for name, *cells in rows}, list(found.notes)
+        compared = classification.table(read)
+        (_, *heading), *rows = compared.rows
+        values, bottom = {name: cells for name, *cells in rows}, list(compared.notes)
     rows = [["method", "cells", *heading, "accuracy valid", "chosen", "updates", "minutes"]]
     for method, group in done.items():
         mine = values.get(method.name, ["–"] * len(heading))
@@ -133,14 +133,14 @@ def _accuracies(experiment, direction, groups, out):
 
 def _missing(experiment, groups, read):
     """Notes about what is not there."""
-    found = []
+    lines = []
     if read and experiment.baseline not in read:
-        found.append(f"no scores: the baseline, {experiment.baseline}, has no finished cell")
+        lines.append(f"no scores: the baseline, {experiment.baseline}, has no finished cell")
     for group in groups.values():
-        found += [
+        lines += [
             f"{c.name}: {s['state']}: {s.get('message', '')}".rstrip(": ") for c, s in group if s["state"] != "done"
         ]
-    return found
+    return lines
 
 
 def _corpus(part, out):
@@ -149,7 +149,7 @@ def _corpus(part, out):
 
 def _scored(read, corpus):
     """({heading: {method: text}}, notes) of BLEU and chrF2, and of tokenized BLEU."""
-    columns, found = {}, []
+    columns, tables = {}, []
     several = max(map(len, read.values())) > 1
     tests = () if several or len(read) < 2 else significance.TESTS["both"]
     settings = {"samples": significance.SAMPLES, "trials": significance.TRIALS, "seed": significance.SEED}
@@ -160,10 +160,10 @@ def _scored(read, corpus):
         for i, label in enumerate(heading[1:], 1):
             if label != "seeds":
                 columns[label] = {row[0]: row[i] for row in rows}
-        found += [f"{name}: {entry['signature']}" for name, entry in table.scores.items()]
+        tables += [f"{name}: {entry['signature']}" for name, entry in table.scores.items()]
     if corpus.synthetic:
-        found.append("synthetic corpus: these scores say nothing about real translation")
-    return columns, [*found, *table.notes]
+        tables.append("synthetic corpus: these scores say nothing about real translation")
+    return columns, [*tables, *table.notes]
 
 
 def _decoding(group):

@@ -15,18 +15,18 @@ def average_checkpoints(paths: Iterable) -> dict:
     state: dict = {}
     first, count = None, 0
     for path in paths:
-        found = _load(path)
+        other_state = _load(path)
         count += 1
         if not state:
-            state, first = found, path
-            sums = {name: _summable(tensor).clone() for name, tensor in found["model"].items()}
-            owners = _owners(found["model"])
+            state, first = other_state, path
+            sums = {name: _summable(tensor).clone() for name, tensor in other_state["model"].items()}
+            owners = _owners(other_state["model"])
             continue
-        _check_alike(sums, found["model"], first, path)
-        for name, tensor in found["model"].items():
+        _check_alike(sums, other_state["model"], first, path)
+        for name, tensor in other_state["model"].items():
             sums[name] += _summable(tensor)
         # tied in one file and untied in another: the values differ, so they cannot share memory
-        other = _owners(found["model"])
+        other = _owners(other_state["model"])
         owners = {name: owner if other[name] == owner else name for name, owner in owners.items()}
     for tensor in sums.values():
         if tensor.is_floating_point():
@@ -41,11 +41,11 @@ def last_checkpoints(folder: str | Path, kind: str, number: int, upper_bound: in
     """Paths of the last `number` checkpoints by "epoch" or "update", newest first. Raises UserError if too few."""
     if not Path(folder).is_dir():
         raise UserError(f"--inputs: {folder}: no such folder: --num-{kind}-checkpoints needs that of a training")
-    found = [(int(match[1]), path) for path in Path(folder).iterdir() if (match := NAMES[kind].fullmatch(path.name))]
-    found = sorted((n, path) for n, path in found if upper_bound is None or n <= upper_bound)
-    if len(found) < number:
-        raise UserError(f"--inputs: {folder}: has {len(found)} {kind} checkpoints, not {number}: ask for fewer")
-    return [path for _, path in reversed(found[-number:])]
+    numbered = [(int(match[1]), path) for path in Path(folder).iterdir() if (match := NAMES[kind].fullmatch(path.name))]
+    numbered = sorted((n, path) for n, path in numbered if upper_bound is None or n <= upper_bound)
+    if len(numbered) < number:
+        raise UserError(f"--inputs: {folder}: has {len(numbered)} {kind} checkpoints, not {number}: ask for fewer")
+    return [path for _, path in reversed(numbered[-number:])]
 
 
 def _load(path):

@@ -33,10 +33,10 @@ def load_models(paths: list[str], data: str | None, device: str, overrides: dict
     overrides = {**({} if data is None else {"data": data}), **(overrides or {})}
     for path in paths:
         try:
-            found, _, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides, task=task)
+            loaded, _, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides, task=task)
         except (ValueError, FileNotFoundError) as error:
             raise UserError(str(error).replace("\n", " ") or f"{path}: cannot be loaded") from error
-        model = _of_direction(found[0], task, path)
+        model = _of_direction(loaded[0], task, path)
         reason = None if is_of_images(task) else obstacle(model)
         if reason is not None:
             raise UserError(f"{path}: {reason}: calibration needs a Transformer decoder with a plain output projection")

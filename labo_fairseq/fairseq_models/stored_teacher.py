@@ -51,11 +51,11 @@ class StoredTeacher:
         """A teacher of functional/distillation.py for the rows of a batch; arguments as of ModelTeacher.logits."""
         if not self._probed:
             self._probe()
-        found, ok = self._find(sample)
+        sentences, ok = self._find(sample)
         if not ok.all():
             missing = int(sample["id"][int((~ok).argmax())])
             raise UserError(f"--teacher-probs {self.path}: has nothing for sentence {missing} of this batch: {_AGAIN}")
-        starts, sizes = (self._content[name].numpy()[found] for name in ("starts", "sizes"))
+        starts, sizes = (self._content[name].numpy()[sentences] for name in ("starts", "sizes"))
         rows = torch.from_numpy(np.concatenate([np.arange(a, a + n) for a, n in zip(starts, sizes, strict=True)]))
         kept = sample["target"].ne(self.task.target_dictionary.pad())
         probabilities, types = (

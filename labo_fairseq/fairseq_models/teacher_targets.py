@@ -54,8 +54,8 @@ def _predictions(teacher, sample, chunks, top_k):
     device = next(model.parameters()).device
     sample = utils.move_to_cuda(sample) if device.type == "cuda" else sample
     logits = teacher.logits(model, sample, lambda x: x.flatten(0, 1))
-    found = [_top(torch.softmax(logits(rows.to(device)), 1), top_k) for rows in chunks]
-    return [np.concatenate(column) for column in zip(*found, strict=True)]
+    pieces = [_top(torch.softmax(logits(rows.to(device)), 1), top_k) for rows in chunks]
+    return [np.concatenate(column) for column in zip(*pieces, strict=True)]
 
 
 def _top(p, k):

@@ -87,10 +87,10 @@ class Tokens:
                 pairs = zip(calibrators, logits, strict=True)
                 log_probs = _average([c.log_probs(z, position, source_length) for c, z in pairs])
                 part.append(TokenStatistics(*(x.cpu() for x in TokenStatistics.of(log_probs, target))))
-        found = [TokenStatistics.concatenate(part) for part in parts]
-        for tokens in found:
+        of_candidates = [TokenStatistics.concatenate(part) for part in parts]
+        for tokens in of_candidates:
             self._check(tokens, index)
-        return found
+        return of_candidates
 
     def _check(self, tokens, index):
         broken = ~tokens.nll.isfinite()

@@ -10,7 +10,7 @@ from ..records.run_folder import read_settings
 from ..records.tables import TextTable, shown
 from ..records.train_log import read_epochs
 from . import images as class_figures
-from .page import Section, drawn, saved
+from .page import Section, write_figure, write_table
 
 CRITERION, WEIGHT = "pairwise_label_smoothing", "smoothing_weight"
 DEFAULT_WEIGHT = "0.5"
@@ -23,23 +23,27 @@ def training(folders, systems, out):
 
     folders: {name of a system: [run folder of each seed]}; systems: {name: [classification.Seed, …]}
     """
-    logs = {name: read_epochs(Path(found[0], "train.log")) for name, found in folders.items() if _has_log(found[0])}
+    logs = {name: read_epochs(Path(runs[0], "train.log")) for name, runs in folders.items() if _has_log(runs[0])}
     logs = {name: epochs for name, epochs in logs.items() if epochs}
     if not logs:
         return None
-    saved(_table_of_epochs(logs), out, "epochs")
-    figures = [drawn(class_figures.training(logs), out, "epochs", "training loss and validation error by epoch")]
+    write_table(_table_of_epochs(logs), out, "epochs")
+    figures = [write_figure(class_figures.training(logs), out, "epochs", "training loss and validation error by epoch")]
     if any("ece" in one for epochs in logs.values() for one in epochs):
-        figures.append(drawn(class_figures.ece_by_epoch(logs), out, "ece_by_epoch", "validation ECE by epoch"))
+        figures.append(write_figure(class_figures.ece_by_epoch(logs), out, "ece_by_epoch", "validation ECE by epoch"))
     masses = {name: _target_mass(epochs) for name, epochs in logs.items()}
     masses = {name: mass for name, mass in masses.items() if mass}
     if masses:
-        saved(_table_of_mass(masses), out, "target_mass")
-        figures.append(drawn(class_figures.target_mass(masses), out, "target_mass", "mean targets of true classes"))
+        write_table(_table_of_mass(masses), out, "target_mass")
+        figures.append(
+            write_figure(class_figures.target_mass(masses), out, "target_mass", "mean targets of true classes")
+        )
     errors = _errors_by_weight(folders, systems)
     if errors:
-        saved(_table_of_weights(errors), out, "weight_factor")
-        figures.append(drawn(class_figures.errors_by_weight(errors), out, "weight_factor", "test error by weight"))
+        write_table(_table_of_weights(errors), out, "weight_factor")
+        figures.append(
+            write_figure(class_figures.errors_by_weight(errors), out, "weight_factor", "test error by weight")
+        )
     text = (
         "Training loss: of each criterion, so not comparable across criterions, in bits. ECE of the validation images, "
         "and at the temperature that fits these images best (--report-scaled-ece). Target mass: what pairwise label "
@@ -82,8 +86,8 @@ def _table_of_mass(masses):
 def _errors_by_weight(folders, systems):
     """{weight: [test error in percent of each seed]} of runs that differ in the weight alone; {} of fewer than two."""
     families = {}
-    for name, found in folders.items():
-        settings = read_settings(found[0])
+    for name, runs in folders.items():
+        settings = read_settings(runs[0])
         if settings.get("criterion") == CRITERION and name in systems:
             weight = float(settings.get(WEIGHT, DEFAULT_WEIGHT))
             same = tuple(sorted((k, v) for k, v in settings.items() if k not in (WEIGHT, *_PLACES)))

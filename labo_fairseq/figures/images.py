@@ -73,9 +73,9 @@ def training(logs):
     losses.set_title("Training loss and validation error", **title())
     errors.set_ylabel("validation error (%)")
     errors.set_xlabel("epoch")
-    found = sorted(one["error"] for epochs in logs.values() for one in epochs if "error" in one)
-    if found:  # the first epochs would press all others together
-        errors.set_ylim(0, 1.5 * found[int(0.9 * (len(found) - 1))] + 0.1)
+    error_rates = sorted(one["error"] for epochs in logs.values() for one in epochs if "error" in one)
+    if error_rates:  # the first epochs would press all others together
+        errors.set_ylim(0, 1.5 * error_rates[int(0.9 * (len(error_rates) - 1))] + 0.1)
     style.legend_below(figure, losses)
     return figure
 

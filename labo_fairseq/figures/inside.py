@@ -8,15 +8,15 @@ _SQUARE = 2.9  # inches of a panel
 _FLOOR = 1e-6  # the smallest probability that a bar shows
 
 
-def penultimate(found, classes, limit=100):
+def penultimate(projected, classes, limit=100):
     """Scatter plots, a row per system, a column per subset; crosses are the templates (Müller et al. 2019, Figure 1).
 
-    found: {system: {subset: [penultimate.Projection]}}, of which the first seed is shown; at most `limit` examples of
-    a class, spread evenly over the data. Panels have scales of their own: smoothing shrinks them.
+    projected: {system: {subset: [penultimate.Projection]}}, of which the first seed is shown; at most `limit` examples
+    of a class, spread evenly over the data. Panels have scales of their own: smoothing shrinks them.
     """
-    subsets = list(next(iter(found.values())))
-    figure, panels = _grid(len(found), len(subsets))
-    for row, (system, by_subset) in zip(panels, found.items(), strict=True):
+    subsets = list(next(iter(projected.values())))
+    figure, panels = _grid(len(projected), len(subsets))
+    for row, (system, by_subset) in zip(panels, projected.items(), strict=True):
         for axes, subset in zip(row, subsets, strict=True):
             _scatter(axes, by_subset[subset][0], classes, limit)
             axes.set_title(f"{plain(system)}\n{subset}", **title())

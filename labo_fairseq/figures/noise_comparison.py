@@ -8,13 +8,13 @@ from . import noise as noise_figures
 from . import style
 
 
-def draw(found, out, predicted):
+def draw(comparisons, out, predicted):
     """Write the figures of comparisons (noise.compare.Comparison) to the folder `out`.
 
     predicted: function from (type, target masses (P,), clean rate, classes) to the predicted losses, (P,), in nats
     """
-    for kind in dict.fromkeys(one.type for one in found):
-        mine = [one for one in found if one.type == kind]
+    for kind in dict.fromkeys(one.type for one in comparisons):
+        mine = [one for one in comparisons if one.type == kind]
         name = noise_figures.NAMES[kind]
         style.save(noise_figures.slices(*_slices(mine, kind, predicted), f"{name} type"), out / f"slices_{kind}.png")
         rates, masses = (sorted({round(getattr(one, key), 6) for one in mine}) for key in ("clean_rate", "p"))

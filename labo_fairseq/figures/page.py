@@ -41,14 +41,14 @@ class Section:
     examples: list = field(default_factory=list)
 
 
-def saved(table, folder, name):
+def write_table(table, folder, name):
     """Write a TextTable as FOLDER/NAME.tsv; returns it."""
     with write_aside(Path(folder, f"{name}.tsv")) as stream:
         stream.write(table.as_tsv() + "\n")
     return table
 
 
-def drawn(figure, folder, name, alternative):
+def write_figure(figure, folder, name, alternative):
     """Write a figure of matplotlib as FOLDER/NAME.png; returns its Figure."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=DPI)

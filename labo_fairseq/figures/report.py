@@ -18,7 +18,7 @@ from ..records.tables import TextTable
 from ..records.train_log import read_train_log
 from . import image_sections, image_training
 from . import translation as figures
-from .page import Example, Section, drawn, page, saved
+from .page import Example, Section, page, write_figure, write_table
 from .reliability import reliability
 
 
@@ -113,9 +113,9 @@ def _translated(folders, settings):
     counts = {name: metric.count(texts) for name, texts in lines.items()}
     several = max(map(len, groups.values())) > 1
     tests = significance.TESTS[settings.tests] if len(groups) > 1 and not several else ()
-    found = _frequency_splits(corpus, references, settings.size)
+    splits_ = _frequency_splits(corpus, references, settings.size)
     drawing = {"samples": settings.samples, "trials": settings.trials, "seed": settings.seed}
-    return Translated(corpus, groups, references, metric, lines, counts, found, tests, drawing)
+    return Translated(corpus, groups, references, metric, lines, counts, splits_, tests, drawing)
 
 
 def _classifiers(folders):
@@ -150,7 +150,7 @@ def _runs(folders, _translated, settings):
     for name, run in zip(folders, runs, strict=True):
         run.name = name
         rows.append([show(run) for show in COLUMNS.values()])
-    return Section("Runs", tables=[saved(TextTable("training runs", rows, notes(runs)), settings.out, "runs")])
+    return Section("Runs", tables=[write_table(TextTable("training runs", rows, notes(runs)), settings.out, "runs")])
 
 
 def _curves(folders, _translated, settings):
@@ -161,7 +161,9 @@ def _curves(folders, _translated, settings):
         "The plain negative log-likelihood, in bits, without any smoothing: comparable across criterions. On the "
         "training set it is measured with dropout."
     )
-    figure = drawn(figures.training_curves(logs), settings.out, "training", "training curves of " + ", ".join(logs))
+    figure = write_figure(
+        figures.training_curves(logs), settings.out, "training", "training curves of " + ", ".join(logs)
+    )
     return Section("Training", text, [figure])
 
 
@@ -175,7 +177,8 @@ def _scores(_folders, translated, settings):
         testing = (translated.tests, translated.drawing)
         table = score_table(translated.groups, names, references, file, corpus.lowercase, *testing)
         tables += [
-            saved(part, settings.out, f"scores_{name}") for part, name in zip(table.by_metric(), names, strict=True)
+            write_table(part, settings.out, f"scores_{name}")
+            for part, name in zip(table.by_metric(), names, strict=True)
         ]
     text = ""
     if translated.tests:
@@ -196,8 +199,10 @@ def _splits(_folders, translated, settings):
     outputs = {name: [metric.words(line) for line in lines] for name, lines in translated.lines.items()}
     matches = {name: words.by_frequency(texts, wanted, training) for name, texts in outputs.items()}
     pictures = [
-        drawn(figures.split_scores(parts, names, metric.heading), settings.out, "splits", "BLEU per frequency split"),
-        drawn(figures.word_f1(matches), settings.out, "words", "word F1 by training frequency"),
+        write_figure(
+            figures.split_scores(parts, names, metric.heading), settings.out, "splits", "BLEU per frequency split"
+        ),
+        write_figure(figures.word_f1(matches), settings.out, "words", "word F1 by training frequency"),
     ]
     tables = [
         (splits.table_of_splits(translated.splits, len(translated.references)), "splits"),
@@ -209,24 +214,24 @@ def _splits(_folders, translated, settings):
         "Sentences in descending order of the mean training count of their source subwords (Lu et al. 2023, equation "
         "18), in three parts. Bars show 95% bootstrap intervals where they were asked for."
     )
-    return Section("Frequency", text, pictures, [saved(table, settings.out, name) for table, name in tables])
+    return Section("Frequency", text, pictures, [write_table(table, settings.out, name) for table, name in tables])
 
 
 def _confidence(_folders, translated, settings):
     if not translated:
         return None
     probabilities = {name: confidence.token_probabilities(s) for name, s in translated.systems.items()}
-    found = confidence.histograms(probabilities, translated.splits)
-    figure = drawn(
-        figures.confidence_histograms(found),
+    histograms = confidence.histograms(probabilities, translated.splits)
+    figure = write_figure(
+        figures.confidence_histograms(histograms),
         settings.out,
         "confidence",
         "histograms of the probabilities of the chosen tokens",
     )
-    shown = [saved(confidence.table_of_summary(found), settings.out, "confidence")]
-    overlaps = zip(confidence.tables_of_overlap(found), ("splits", "systems"), strict=False)
-    shown += [saved(table, settings.out, f"confidence_overlap_{between}") for table, between in overlaps]
-    saved(confidence.table_of_histograms(found), settings.out, "confidence_histograms")
+    shown = [write_table(confidence.table_of_summary(histograms), settings.out, "confidence")]
+    overlaps = zip(confidence.tables_of_overlap(histograms), ("splits", "systems"), strict=False)
+    shown += [write_table(table, settings.out, f"confidence_overlap_{between}") for table, between in overlaps]
+    write_table(confidence.table_of_histograms(histograms), settings.out, "confidence_histograms")
     text = "Probabilities of the tokens that beam search chose, as Figure 2 of Lu et al. (2023)."
     return Section("Confidence", text, [figure], shown)
 
@@ -236,7 +241,9 @@ def _reliability(folders, _translated, settings):
     for i, (name, folder) in enumerate(folders.items(), 1):
         bins = read_reliability(folder)
         if bins:
-            pictures.append(drawn(reliability(bins, name), settings.out, f"reliability_{i}", f"reliability of {name}"))
+            pictures.append(
+                write_figure(reliability(bins, name), settings.out, f"reliability_{i}", f"reliability of {name}")
+            )
     if not pictures:
         return None
     text = "How often tokens of a given confidence are right; below, how many tokens there are. Vertical bars: 95%."
@@ -250,7 +257,7 @@ def _examples(_folders, translated, settings):
     values = {name: metric.sentence_scores(lines) for name, lines in translated.lines.items()}
     (baseline, base), *others = values.items()
     sources = translated.corpus.lines("raw", translated.corpus.source)
-    found = []
+    examples = []
     for name, scores in others:
         gained = compare.wins_and_losses(scores, base, settings.examples)
         for label, ids in zip(("better", "worse"), gained, strict=True):
@@ -258,9 +265,9 @@ def _examples(_folders, translated, settings):
                 lines = [("source", sources[i]), ("reference", translated.references[i])]
                 lines += [(f"{n} ({values[n][i]:.1f})", translated.lines[n][i]) for n in (baseline, name)]
                 heading = f"{name} {label} than {baseline} by {abs(scores[i] - base[i]):.1f}: id {i}"
-                found.append(Example(heading, lines))
+                examples.append(Example(heading, lines))
     text = f"Sentences with the largest differences from {baseline} in sentence-level chrF2 (in brackets)."
-    return Section("Examples", text, examples=found)
+    return Section("Examples", text, examples=examples)
 
 
 def _has_log(folder):

@@ -67,12 +67,12 @@ def new_figure(panels, height, **options):
         raise UserError("matplotlib: not installed: pip install 'labo_fairseq[plot]' to draw figures") from error
     # no pyplot: it keeps every figure open, and looks for a display
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    found = figure.subplots(panels, 1, squeeze=False, **options)[:, 0]
-    for axes in found:
+    axes_of = figure.subplots(panels, 1, squeeze=False, **options)[:, 0]
+    for axes in axes_of:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
-    return figure, found
+    return figure, axes_of
 
 
 def title():

@@ -50,11 +50,11 @@ def split_scores(parts, names, heading):
     return figure
 
 
-def word_f1(found):
-    """F1 by training count of the word. found: {system: [words.Matches]}."""
+def word_f1(matches_of):
+    """F1 by training count of the word. matches_of: {system: [words.Matches]}."""
     figure, (axes,) = new_figure(1, 3.4)
     labels = [words.bucket_name(words.FREQUENCIES, i) for i in range(len(words.FREQUENCIES))]
-    for i, (name, matches) in enumerate(found.items()):
+    for i, (name, matches) in enumerate(matches_of.items()):
         points = [(place, 100 * m.f1) for place, m in enumerate(matches) if m.f1 is not None]
         axes.plot(*zip(*points, strict=True), label=plain(name), **marked(i))
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
@@ -66,12 +66,12 @@ def word_f1(found):
     return figure
 
 
-def confidence_histograms(found):
-    """A panel per system with a line per split, as Figure 2 of LABO. found: of confidence.Histogram."""
-    names = list(dict.fromkeys(histogram.system for histogram in found))
+def confidence_histograms(histograms):
+    """A panel per system with a line per split, as Figure 2 of LABO. histograms: of confidence.Histogram."""
+    names = list(dict.fromkeys(histogram.system for histogram in histograms))
     figure, panels = new_figure(len(names), 0.9 + 1.9 * len(names), sharex=True, sharey=True)
     for axes, name in zip(panels, names, strict=True):
-        of_system = [histogram for histogram in found if histogram.system == name]
+        of_system = [histogram for histogram in histograms if histogram.system == name]
         of_splits = [histogram for histogram in of_system if histogram.split != "all"] or of_system
         for i, histogram in enumerate(of_splits):
             edges = [edge / len(histogram.counts) for edge in range(len(histogram.counts) + 1)]
@@ -82,6 +82,6 @@ def confidence_histograms(found):
         axes.set_ylabel("% of tokens")
         axes.set_xlim(0, 1)
     panels[-1].set_xlabel("probability of the chosen token")
-    if any(histogram.split != "all" for histogram in found):
+    if any(histogram.split != "all" for histogram in histograms):
         panels[0].legend(frameon=False, title="source frequency", loc="upper left")
     return figure

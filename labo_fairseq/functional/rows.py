@@ -134,7 +134,7 @@ def row_pass(
     if gradient:
         _gradient_in_place(z, p, q, rows, weights)
         _add_at(z, target, weights.e)
-        if has_row_priors(loss):
+        if torch.is_tensor(loss.prior) and has_row_priors(loss):
             z.add_(loss.prior.to(z) * _column(weights.d))
     return RowPass(value.to(z), rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
 

@@ -20,7 +20,7 @@ def projections(groups, classes, subsets, data=None, max_tokens=4000, cpu=False)
     parts; data: folder of the data, None for that of the training; max_tokens: in a batch, for translation.
     Raises UserError for an unknown class, one that does not occur, and for systems of different kinds.
     """
-    found, kinds = {}, {}
+    projected, kinds = {}, {}
     everything = [(name, checkpoint) for name, seeds in groups.items() for checkpoint in seeds]
     for name, checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
         kind, by_subset = _of_checkpoint(checkpoint, classes, subsets, data, max_tokens, cpu)
@@ -29,8 +29,8 @@ def projections(groups, classes, subsets, data=None, max_tokens=4000, cpu=False)
             (what, first), (instead, other) = kinds.items()
             raise UserError(f"{other}: {instead}, but {first} {what}: look at them separately")
         for subset, projection in by_subset.items():
-            found.setdefault(name, {}).setdefault(subset, []).append(projection)
-    return found
+            projected.setdefault(name, {}).setdefault(subset, []).append(projection)
+    return projected
 
 
 def _of_checkpoint(checkpoint, classes, subsets, data, max_tokens, cpu):
@@ -38,7 +38,7 @@ def _of_checkpoint(checkpoint, classes, subsets, data, max_tokens, cpu):
 
     models, task = load_models([str(checkpoint)], data, chosen_device(cpu))
     indices = class_indices(checkpoint, task, classes)
-    found = {}
+    projected = {}
     for subset in dict.fromkeys(subsets):
         with tempfile.TemporaryDirectory(prefix="labo.") as place:
             tokens = collect(models, task, subset, place, max_tokens, indices)
@@ -47,8 +47,8 @@ def _of_checkpoint(checkpoint, classes, subsets, data, max_tokens, cpu):
             missing = [classes[i] for i in range(CLASSES) if not (labels == i).any()]
             if missing:
                 raise UserError(f"--classes: {', '.join(missing)}: does not occur in {subset}: choose other classes")
-            found[subset] = project(np.array(member.hidden), labels, member.weight[indices].cpu().numpy())
-    return ("classifies images" if is_of_images(task) else "translates"), found
+            projected[subset] = project(np.array(member.hidden), labels, member.weight[indices].cpu().numpy())
+    return ("classifies images" if is_of_images(task) else "translates"), projected
 
 
 def class_indices(checkpoint, task, names):

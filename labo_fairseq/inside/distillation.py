@@ -125,12 +125,12 @@ def table(points):
 
 def series(points):
     """{curve: [(γ, mean accuracy, half-width of the 95% interval or None)]}, for figures.lines."""
-    found = {}
+    curves = {}
     for p in points:
         if not math.isnan(p.gamma):
             point = (p.gamma, statistics.fmean(p.accuracies), half_width(p.accuracies))
-            found.setdefault(p.curve, []).append(point)
-    return dict(sorted(found.items(), key=lambda pair: (not pair[0].startswith("M"), pair[0])))
+            curves.setdefault(p.curve, []).append(point)
+    return dict(sorted(curves.items(), key=lambda pair: (not pair[0].startswith("M"), pair[0])))
 
 
 def points(folder, data=None, cpu=False):

@@ -86,9 +86,9 @@ def _terms(draws, means):
 def _log_mean_density(y, means, variance):
     """log( 1/N Σ exp(−(y − μ)²/2σ²) ) of each y, over the N means."""
     pieces = np.array_split(y, max(1, len(y) * len(means) // _ROWS))
-    found = []
+    log_densities = []
     for piece in pieces:
         exponents = -((piece[:, None] - means) ** 2) / (2 * variance)
         peak = exponents.max(1)
-        found.append(peak + np.log(np.exp(exponents - peak[:, None]).mean(1)))
-    return np.concatenate(found)
+        log_densities.append(peak + np.log(np.exp(exponents - peak[:, None]).mean(1)))
+    return np.concatenate(log_densities)

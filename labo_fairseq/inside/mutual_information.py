@@ -57,11 +57,11 @@ class Point:
 def checkpoints_of(run):
     """The checkpoints of a run folder but for checkpoint_best.pt, which is one of the others."""
     inside = run / "checkpoints"
-    found = sorted((inside if inside.is_dir() else run).glob("checkpoint*.pt"))
-    found = [path for path in found if path.name != "checkpoint_best.pt"]
-    if not found:
+    checkpoints = sorted((inside if inside.is_dir() else run).glob("checkpoint*.pt"))
+    checkpoints = [path for path in checkpoints if path.name != "checkpoint_best.pt"]
+    if not checkpoints:
         raise UserError(f"{run}: has no checkpoints but perhaps the best one: train without --no-epoch-checkpoints")
-    return found
+    return checkpoints
 
 
 def measured(groups, classes, images, draws, data=None, cpu=False):
@@ -73,12 +73,12 @@ def measured(groups, classes, images, draws, data=None, cpu=False):
     by_updates = {}
     everything = [(name, seed, path) for name, runs in groups.items() for seed, run in enumerate(runs) for path in run]
     for name, seed, path in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
-        updates, number, found = _of_checkpoint(path, classes, images, draws, data, cpu)
+        updates, number, estimate_ = _of_checkpoint(path, classes, images, draws, data, cpu)
         # checkpoint_last.pt is usually one of the others too
-        by_updates.setdefault(name, {}).setdefault(updates, {})[seed] = (number, found)
+        by_updates.setdefault(name, {}).setdefault(updates, {})[seed] = (number, estimate_)
     return {
         name: [
-            Point(updates, next(iter(seeds.values()))[0], draws, [found for _, found in seeds.values()])
+            Point(updates, next(iter(seeds.values()))[0], draws, [estimate_ for _, estimate_ in seeds.values()])
             for updates, seeds in sorted(of_system.items())
         ]
         for name, of_system in by_updates.items()

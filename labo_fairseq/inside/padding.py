@@ -23,7 +23,7 @@ def sums_by_temperature(path, data, subset, temperatures, batch_size=128, cpu=Fa
     (model,), task = load_models([path], data, device)
     if is_of_images(task):
         raise UserError(f"--path: {path}: classifies images, which are not padded: give a translation model")
-    found = {way: {} for way in WAYS}
+    sums = {way: {} for way in WAYS}
     pad = task.target_dictionary.pad()
     dataset, batches = _batches(task, subset, batch_size)
     for indices in tqdm(batches, desc=f"{subset}: forward pass", unit="batch", leave=False, delay=2):
@@ -38,8 +38,8 @@ def sums_by_temperature(path, data, subset, temperatures, batch_size=128, cpu=Fa
             confidence = torch.softmax(logits.float() / t, -1).amax(-1)
             for way, mask in zip(WAYS, (kept, torch.ones_like(kept)), strict=True):
                 one = bin_sums(confidence[mask], correct[mask], BINS).cpu().numpy()
-                found[way][t] = found[way][t] + one if t in found[way] else one
-    return found
+                sums[way][t] = sums[way][t] + one if t in sums[way] else one
+    return sums
 
 
 def _batches(task, subset, batch_size):

@@ -96,20 +96,20 @@ def _mean_distance2(corners):
     return float((pairs**2).sum(1).mean())
 
 
-def table(found, classes):
+def table(projected, classes):
     """TextTable of {system: {subset: [Projection of each seed]}}; several seeds: 95% interval and Welch's test.
 
     The interval is Student's, of the mean over the seeds; differences are from the first system.
     """
-    blocks = [_block(found, subset) for subset in next(iter(found.values()))]
+    blocks = [_block(projected, subset) for subset in next(iter(projected.values()))]
     rows = [list(blocks[0][0]), *(list(row) for _, *body in blocks for row in body)]
     note = "tightness: variance within the clusters, in the plane, over the squared distance of the templates"
     return TextTable(f"penultimate activations of {', '.join(classes)}", rows, [note])
 
 
-def _block(found, subset):
+def _block(projected, subset):
     """Heading and rows of a subset."""
-    seeds = {system: [projection.measures for projection in by[subset]] for system, by in found.items()}
+    seeds = {system: [projection.measures for projection in by[subset]] for system, by in projected.items()}
     columns = [["system", *seeds], ["subset", *[subset] * len(seeds)]]
     columns.append(["seeds", *(str(len(measured)) for measured in seeds.values())])
     columns.append(["examples", *(str(measured[0]["count"]) for measured in seeds.values())])
@@ -132,10 +132,10 @@ def half_width(values):
     return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
 
 
-def points_table(found, classes):
+def points_table(projected, classes):
     """TextTable of all points and templates of the first seed of each system, which the figure shows."""
     rows = [["system", "subset", "what", "class", "x", "y"]]
-    for system, by_subset in found.items():
+    for system, by_subset in projected.items():
         for subset, (first, *_) in by_subset.items():
             parts = {"template": (first.templates, range(3)), "example": (first.points, first.labels)}
             for what, (points, labels) in parts.items():

@@ -54,7 +54,7 @@ def paired(
         resampled = [_resampled(metric, rows, samples) for rows in counts] if "bs" in tests else []
         p_values = {test: _p_values(metric, counts, test, samples if test == "bs" else trials) for test in tests}
     scores = [metric.score(rows).value for rows in counts]
-    found = []
+    significances = []
     for i, score in enumerate(scores):
         mean, interval = significance.estimate_ci(resampled[i]) if resampled else (None, None)
         values = {"mean": mean, "interval": interval}
@@ -64,8 +64,10 @@ def paired(
                 # every system is resampled with the same seed, so that the samples are the same sentences
                 values["difference_interval"] = significance.estimate_ci(resampled[i] - resampled[0])[1]
             values["p_bootstrap"], values["p_randomization"] = (p_values.get(t, {}).get(i) for t in ("bs", "ar"))
-        found.append(Significance(**{key: value if value is None else float(value) for key, value in values.items()}))
-    return found
+        significances.append(
+            Significance(**{key: value if value is None else float(value) for key, value in values.items()})
+        )
+    return significances
 
 
 @dataclass(frozen=True)

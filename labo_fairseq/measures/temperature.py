@@ -21,8 +21,8 @@ def search(values: Callable[[Sequence[float]], Sequence[float]], precision: floa
     low, high, points = math.log(LOWEST), math.log(HIGHEST), _POINTS
     while True:
         grid = np.linspace(low, high, points)
-        found = values([math.exp(x) for x in grid])
-        best, step = min(range(points), key=found.__getitem__), (high - low) / (points - 1)
+        candidates = values([math.exp(x) for x in grid])
+        best, step = min(range(points), key=candidates.__getitem__), (high - low) / (points - 1)
         middle = float(grid[best])
         if step < precision:
             return math.exp(middle)

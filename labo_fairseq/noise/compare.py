@@ -95,13 +95,13 @@ def _mass_on_label(folder, flags, classes):
     return theory.conventions(amount, form, classes).target
 
 
-def _clean(found):
-    return found.labels if found.clean_labels is None else found.clean_labels
+def _clean(images):
+    return images.labels if images.clean_labels is None else images.clean_labels
 
 
-def _loss(found, tested):
+def _loss(images, tested):
     """Mean cross entropy against column k of `tested` for an image of the clean class k, in nats."""
-    return float(-(tested[:, _clean(found)].T * log_probabilities(found.logits)).sum(1).mean())
+    return float(-(tested[:, _clean(images)].T * log_probabilities(images.logits)).sum(1).mean())
 
 
 def _best_accuracy(folder):
@@ -117,24 +117,24 @@ def _best_accuracy(folder):
     return None
 
 
-def as_json(found):
+def as_json(comparisons):
     """Rows for JSON, which knows no infinity."""
     return [
         {
             key: None if isinstance(value, float) and not np.isfinite(value) else value
             for key, value in vars(one).items()
         }
-        for one in found
+        for one in comparisons
     ]
 
 
-def table(found):
+def table(comparisons):
     """A TextTable with a row for each Comparison."""
     heading = ["run", "type", "clean rate", "p", "predicted", "fitted", "deviation %"]
     heading += ["as drawn", "fitted deviation %", "held out", "held-out deviation %"]
     heading += ["averaging", "excess", "memorised %", "accuracy %", "best epoch %"]
     rows = [heading]
-    for one in found:
+    for one in comparisons:
         row = [one.run, one.type, f"{one.clean_rate:.3f}", f"{one.p:.3f}", f"{one.predicted:.4f}", f"{one.fitted:.4f}"]
         row += [shown(one.deviation(one.fitted), "+.1f"), f"{one.drawn:.4f}"]
         row += [shown(one.deviation(one.fitted, one.drawn), "+.1f"), f"{one.held_out:.4f}"]

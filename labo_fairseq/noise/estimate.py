@@ -64,11 +64,11 @@ def _first_guess(predictions):
 
 def _fit(logits, labels, start):
     """(log a/(1−a), log τ) of the highest likelihood."""
-    found = minimize(
+    optimum = minimize(
         lambda x: negative_log_likelihood(logits, labels, expit(x[0]), math.exp(x[1])),
         start,
         method="L-BFGS-B",
         # 1e-6 from certainty: the likelihood has no maximum where all labels agree
         bounds=[(-13.8, 13.8), (_LOWEST, _HIGHEST)],
     )
-    return found.x
+    return optimum.x

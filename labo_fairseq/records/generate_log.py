@@ -63,14 +63,14 @@ def read_generate_log(path: str | Path) -> list[Sentence]:
 
 def parse_generate_log(text: str, name: str) -> list[Sentence]:
     """As `read_generate_log`, of a text that is read already; `name` stands for the file in error messages."""
-    found = _collect(text, name)
-    if not found["H"]:
+    lines = _collect(text, name)
+    if not lines["H"]:
         raise UserError(f"{name}: no H- lines: give the output of fairseq-generate (without --quiet)")
-    ids = sorted(set().union(*(found[kind] for kind in "STHDP")))
-    if not _holds_confidences(found["C"]):
-        found["C"] = {}
-    _check_ids(found, ids, name)
-    sentences = [_sentence(found, i, name) for i in ids]
+    ids = sorted(set().union(*(lines[kind] for kind in "STHDP")))
+    if not _holds_confidences(lines["C"]):
+        lines["C"] = {}
+    _check_ids(lines, ids, name)
+    sentences = [_sentence(lines, i, name) for i in ids]
     _check_scores(sentences, name)
     return sentences
 
@@ -141,12 +141,12 @@ def _holds_confidences(lines):
     return True
 
 
-def _sentence(found, i, name):
-    scored = [_scored(line, "H", i, name) for line in found["H"][i]]
-    texts = [_scored(line, "D", i, name) for line in found["D"].get(i, [])]
-    positional = [_numbers(line, i, name) for line in found["P"].get(i, [])]
-    alignments = [content for _, content in found["A"].get(i, [])]
-    confidences = [_probability(line, i, name) for line in found["C"].get(i, [])]
+def _sentence(lines, i, name):
+    scored = [_scored(line, "H", i, name) for line in lines["H"][i]]
+    texts = [_scored(line, "D", i, name) for line in lines["D"].get(i, [])]
+    positional = [_numbers(line, i, name) for line in lines["P"].get(i, [])]
+    alignments = [content for _, content in lines["A"].get(i, [])]
+    confidences = [_probability(line, i, name) for line in lines["C"].get(i, [])]
     for kind, group in (("D", texts), ("P", positional), ("A", alignments), ("C", confidences)):
         if group and len(group) != len(scored):
             raise UserError(f"{name}: id {i}: {len(scored)} H- lines but {len(group)} {kind}- lines: generate again")
@@ -160,7 +160,7 @@ def _sentence(found, i, name):
         hypotheses.append(Hypothesis(score, tuple(tokens.split()), texts[j][1] if texts else None, *others))
     # fairseq prints the best first; sorted (stably) again for logs that were sorted as text in between
     hypotheses.sort(key=lambda hypothesis: -hypothesis.score)
-    source, target = (found[kind][i][0][1] if i in found[kind] else None for kind in "ST")
+    source, target = (lines[kind][i][0][1] if i in lines[kind] else None for kind in "ST")
     return Sentence(i, source, target, tuple(hypotheses))
 
 

@@ -65,20 +65,20 @@ def read(path: str | Path) -> Predictions:
     again = "remove it and run `labo classify-report` on the checkpoint"
     try:
         with np.load(path, allow_pickle=False) as data:
-            found = {field: data[field] for field in _FIELDS}
+            fields = {field: data[field] for field in _FIELDS}
             clean = data.get("clean_labels")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: give the checkpoint, from which it is made") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: no file of predictions ({' '.join(str(error).split())}): {again}") from None
-    logits, labels, classes = found["logits"], found["labels"], tuple(found["classes"].tolist())
+    logits, labels, classes = fields["logits"], fields["labels"], tuple(fields["classes"].tolist())
     if not len(labels) or logits.shape != (len(labels), len(classes)):
         raise UserError(f"{path}: {len(labels)} labels and logits of shape {logits.shape}: {again}")
     if labels.min() < 0 or labels.max() >= len(classes) or not np.isfinite(logits).all():
         raise UserError(f"{path}: labels out of range, or logits that are not finite: {again}")
     if clean is not None and (clean.shape != labels.shape or clean.min() < 0 or clean.max() >= len(classes)):
         raise UserError(f"{path}: true labels that do not fit the images: {again}")
-    subset, data, checkpoint = (str(found[field]) for field in _FIELDS[3:])
+    subset, data, checkpoint = (str(fields[field]) for field in _FIELDS[3:])
     return Predictions(logits, labels, classes, subset, data, checkpoint, clean)
 
 

@@ -34,7 +34,7 @@ def read_text(path: str | Path) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Lines of a text without their line ends; a missing line end after the last line is no matter."""
+    """Lines of a text without their line ends; the last line needs no line end."""
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()

@@ -74,7 +74,7 @@ class TrainLog:
 def read_train_log(path: str | Path) -> TrainLog:
     """The TrainLog of a file, plain or gzip. Raises UserError where it cannot be read or is no such log."""
     lines = split_lines(read_text(path))
-    config: dict = next((found for found in map(_config, reversed(lines)) if found), {})
+    config: dict = next((config_ for config_ in map(_config, reversed(lines)) if config_), {})
     history = _history(lines)
     if not history and not config:
         raise UserError(f"{path}: no line of fairseq's JSON log: train with --log-format json --log-file FILE")
@@ -97,14 +97,14 @@ def read_epochs(path: str | Path) -> list[dict]:
     for _, kind, values in _history(split_lines(read_text(path))):
         if kind == "train_inner":
             continue
-        found = {key: value for key, value in values.items() if value is not None}
-        one = epochs.setdefault(found["epoch"], {"epoch": found["epoch"]})
+        logged = {key: value for key, value in values.items() if value is not None}
+        one = epochs.setdefault(logged["epoch"], {"epoch": logged["epoch"]})
         if kind == "train":
-            one |= {"loss": found["loss"]} if "loss" in found else {}
-            one["targets"] = {key: value for key, value in found.items() if key.startswith("target_")}
+            one |= {"loss": logged["loss"]} if "loss" in logged else {}
+            one["targets"] = {key: value for key, value in logged.items() if key.startswith("target_")}
         else:
-            one |= {key: found[key] for key in ("ece", "ece_scaled", "temperature") if key in found}
-            one |= {"error": 100 - found["accuracy"]} if "accuracy" in found else {}
+            one |= {key: logged[key] for key in ("ece", "ece_scaled", "temperature") if key in logged}
+            one |= {"error": 100 - logged["accuracy"]} if "accuracy" in logged else {}
     return [epochs[number] for number in sorted(epochs)]
 
 

@@ -28,7 +28,7 @@ def predict(checkpoint, subsets, data=None, cpu=False):
             tokens = collect(models, task, subset, folder)
             logits = [tokens.members[0].logits(rows.numpy()).cpu() for rows, *_ in tokens.chunks()]
         images = task.dataset(subset).images
-        found = predictions.Predictions(
+        made = predictions.Predictions(
             torch.cat(logits).numpy(),
             tokens.target.numpy(),
             tuple(task.classes),
@@ -37,4 +37,4 @@ def predict(checkpoint, subsets, data=None, cpu=False):
             digest,
             images.clean_targets[tokens.sentence.numpy()] if images.noisy else None,
         )
-        predictions.write(found, predictions.path_beside(checkpoint, subset))
+        predictions.write(made, predictions.path_beside(checkpoint, subset))

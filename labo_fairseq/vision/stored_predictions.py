@@ -28,9 +28,9 @@ def _is_current(checkpoint, subset, data):
     path = predictions.path_beside(checkpoint, subset)
     if not path.exists():
         return False
-    found = predictions.read(path)
-    same_model = not checkpoint.exists() or sha256(checkpoint) == found.checkpoint
-    return same_model and data in (None, found.data)
+    stored = predictions.read(path)
+    same_model = not checkpoint.exists() or sha256(checkpoint) == stored.checkpoint
+    return same_model and data in (None, stored.data)
 
 
 def predictions_of(folder, subsets, data=None, cpu=False):
