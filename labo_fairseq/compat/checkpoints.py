@@ -8,6 +8,7 @@ import re
 import zipfile
 
 from .errors import UserError
+from .literals import NoLiteral
 
 # how torch names what it refuses to build or call
 _FOREIGN = re.compile(r"GLOBAL [\w.]+|(?<=but got )<class '[\w.]+'>|(?<=unrecognized function )\S+")
@@ -74,7 +75,10 @@ def explain_refused_checkpoints(module):
 
 
 def explain_foreign_vocabularies(module):
-    """F20: a checkpoint of another vocabulary: `Error(s) in loading state_dict`, a traceback without a file's name."""
+    """F20: a checkpoint of another vocabulary: `Error(s) in loading state_dict`, a traceback without a file's name.
+
+    The name goes before the settings that are no literals (F28), too.
+    """
     original = module.load_model_ensemble_and_task
 
     @functools.wraps(original)
@@ -82,7 +86,9 @@ def explain_foreign_vocabularies(module):
         models, cfg = [], None
         for filename in filenames:  # one by one, so that the message can name it
             try:
-                found, cfg, task = original([filename], arg_overrides, task, *args, **kwargs)
+                loaded, cfg, task = original([filename], arg_overrides, task, *args, **kwargs)
+            except NoLiteral as error:
+                raise UserError(f"{filename}: {error}") from None
             except RuntimeError as error:
                 sizes = _FOREIGN_VOCABULARY.search(str(error))
                 if sizes is None:
@@ -91,7 +97,7 @@ def explain_foreign_vocabularies(module):
                     f"{filename}: its vocabulary ({sizes[1]} types) is not that of the data ({sizes[3]} types): "
                     "a model, or an ensemble, and its data need one dictionary"
                 ) from error
-            models += found
+            models += loaded
         return models, cfg, task
 
     module.load_model_ensemble_and_task = load_model_ensemble_and_task

@@ -10,6 +10,7 @@ from .confidence import print_sentence_confidence
 from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
 from .fetching import end_fetching_before_shutdown
 from .launch import check_world_size
+from .literals import read_literals_alone
 from .source import (
     count_accumulated_batches,
     hashable_dataclasses,
@@ -38,6 +39,30 @@ SOURCE_MENDS = {
     "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
 }
 
+# modules that call eval() on settings
+EVALUATING = (
+    "fairseq.criterions.ctc",
+    "fairseq.data.audio.raw_audio_dataset",
+    "fairseq.data.codedataset",
+    "fairseq.models.fconv",
+    "fairseq.models.fconv_lm",
+    "fairseq.models.fconv_self_att",
+    "fairseq.models.hubert.hubert",
+    "fairseq.models.lightconv_lm",
+    "fairseq.models.speech_to_text.s2t_wav_transformer",
+    "fairseq.models.transformer_lm",
+    "fairseq.models.wav2vec.wav2vec",
+    "fairseq.models.wav2vec.wav2vec2",
+    "fairseq.optim.adafactor",
+    "fairseq.optim.adam",
+    "fairseq.optim.adamax",
+    "fairseq.optim.cpu_adam",
+    "fairseq.optim.fused_lamb",
+    "fairseq.utils",
+    "fairseq_cli.eval_lm",
+    "fairseq_cli.validate",
+)
+
 # from the module, once it ran
 MODULE_MENDS = {
     "fairseq.checkpoint_utils": [
@@ -62,3 +87,6 @@ MODULE_MENDS = {
         for command in ("eval_lm", "generate", "interactive", "preprocess", "score", "train", "validate")
     },
 }
+
+for _module in EVALUATING:
+    MODULE_MENDS.setdefault(_module, []).append(read_literals_alone)

@@ -79,7 +79,7 @@ def test_word_f1_is_in_percent_and_leaves_empty_buckets_out():
 
 
 def test_confidence_histograms_have_a_panel_for_each_system():
-    probabilities = {name: [np.array([0.12, 0.95])] for name in ("ls", "labo")}
+    probabilities = {name: [np.array([0.12, 0.97])] for name in ("ls", "labo")}
     figure = translation.confidence_histograms(histograms(probabilities))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["ls", "labo"]
     (stairs,) = figure.axes[0].patches
