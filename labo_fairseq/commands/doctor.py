@@ -138,7 +138,7 @@ def bridge_rows():
 
 def probe():
     """What a fresh Python finds when it imports fairseq's commands; {"error": ...} where even that fails."""
-    command = [sys.executable, "-m", f"{__package__}.compat.probe"]
+    command = [sys.executable, "-m", "labo_fairseq.compat.probe"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=True)
         return json.loads(done.stdout.splitlines()[-1])

@@ -38,9 +38,7 @@ class Cell:
     @property
     def name(self):
         """Path of its folder below the experiment's folder."""
-        point = ",".join(f"{flag}={value}" for flag, value in self.grid.items())
-        folder = slug(self.method.name) + (f".{slug(point)}" if point else "")
-        return f"{label(self.directions)}/{folder}/seed{self.seed}"
+        return f"{label(self.directions)}/{self.method.folder(self.grid)}/seed{self.seed}"
 
     @property
     def parts(self):

@@ -1,5 +1,10 @@
-"""What an experiment file may hold: keys, types and ranges, checked by pydantic. spec.py says what they mean."""
+"""What an experiment file may hold: keys, types and ranges, checked by pydantic. spec.py says what they mean.
 
+A file is checked strictly: no conversion between types, no unknown key. `checked` turns pydantic's account of the first
+mistake into one line, `file: key: what is wrong, what to give`.
+"""
+
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -8,7 +13,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ..errors import UserError
 
 MOST = 2**31 - 1
-LONGEST_NAME = 100  # characters: a file system takes 255 bytes
+LONGEST_NAME = 100  # bytes of a folder's name: file systems take 255, of which files beside it need some
+CALIBRATORS = ("none", "temperature", "grouped", "adaptive")
+CHECKPOINTS = ("average", "best", "best-bleu")
+METRICS = ("bleu", "chrf2", "chrf++", "ter", "tokenized")
+PRECISIONS = ("auto", "float32", "bf16")
+# beside the methods' folders in OUT/DIRECTION
+_TAKEN = re.compile(r"report|.*\.(tsv|md|png|log|part)")
 
 
 def slug(text: str) -> str:
@@ -16,11 +27,13 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", text.lower()).strip("-")
 
 
-def _name(value: str) -> str:
-    if not slug(value).strip(".") or not value.isprintable() or value.startswith("#") or len(value) > LONGEST_NAME:
-        raise ValueError(
-            f"must be printable, with a letter or digit, of at most {LONGEST_NAME} characters, without '#' in front"
-        )
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or value.startswith("#") or not slug(value).strip("."):
+        raise ValueError("must be a printable name with a letter or digit, not beginning with '#'")
+    if len(slug(value).encode()) > LONGEST_NAME:
+        raise ValueError(f"is too long for a folder: give a name of at most {LONGEST_NAME} bytes")
+    if _TAKEN.fullmatch(slug(value)):
+        raise ValueError("is the name of a result in the folder of the methods: choose another name")
     return value
 
 
@@ -38,47 +51,81 @@ def _setting(value: Any) -> Any:
 
 def _choices(value: Any) -> Any:
     """A setting, or a list of settings to choose from."""
-    return _several(value) if isinstance(value, list) and all(map(_is_choice, value)) else _setting(value)
+    return _different(value) if isinstance(value, list) else _setting(value)
 
 
-def _is_choice(value: Any) -> bool:
-    return isinstance(value, int | float | str)
-
-
-def _several(values: list) -> list:
+def _different(values: list) -> list:
+    if not all(isinstance(value, int | float | str) for value in values):
+        raise ValueError("must be a list of values: numbers, texts, true or false")
     if not values:
-        raise ValueError("is empty: give at least one")
+        raise ValueError("is empty: give at least one value")
     twice = next((one for i, one in enumerate(values) if one in values[:i]), None)
     if twice is not None:
-        raise ValueError(f"{twice} is given twice: give each once")
+        raise ValueError(f"{_shown(twice)} is given twice: give each once")
     return values
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
+def _must(good: Any, wanted: str) -> Any:
+    """A validator: the value, or an error that says what is wanted."""
+
+    def check(value: Any) -> Any:
+        if not good(value):
+            raise ValueError(f"must be {wanted}")
+        return value
+
+    return AfterValidator(check)
 
 
-def _whole(least: int) -> Any:
-    return Annotated[int, Field(ge=least, le=MOST)]
+def _one(good: Any, wanted: str) -> Any:
+    return Annotated[Any, _must(good, wanted)]
 
 
-Name = Annotated[str, AfterValidator(_name)]
+def _several(good: Any, wanted: str) -> Any:
+    """A value or a list of different values, each of them good."""
+
+    def listed(value: Any) -> list:
+        values = value if isinstance(value, list) else [value]
+        for one in values:
+            if not good(one):
+                raise ValueError(f"{_shown(one)}: must be {wanted}")
+        if not values:
+            raise ValueError(f"is empty: give {wanted}")
+        return _different(values)
+
+    return Annotated[list, BeforeValidator(listed)]
+
+
+def _is_whole(least: int) -> Any:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST
+
+
+def _whole(least: int) -> tuple:
+    return _is_whole(least), f"a whole number, {least} or more, at most {MOST}"
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= 1e6 and math.isfinite(value)
+
+
+def _matches(pattern: str) -> Any:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value)
+
+
+def _among(choices: tuple) -> tuple:
+    return lambda value: isinstance(value, str) and value in choices, f"one of {', '.join(choices)}"
+
+
+Name = Annotated[Any, AfterValidator(_name)]
 Flag = Annotated[str, AfterValidator(_flag)]
 Flags = dict[Flag, Annotated[Any, AfterValidator(_setting)]]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Direction = Annotated[str, Field(pattern="^[a-z]{2,3}-[a-z]{2,3}$")]
-DataSet = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-Calibrator = Literal["none", "temperature", "grouped", "adaptive"]
-# a value, or a list of different values
-Directions = Annotated[list[Direction], BeforeValidator(_as_list), AfterValidator(_several)]
-DataSets = Annotated[list[DataSet], BeforeValidator(_as_list), AfterValidator(_several)]
-Numbers = Annotated[list[Number], BeforeValidator(_as_list), AfterValidator(_several)]
-Calibrators = Annotated[list[Calibrator], BeforeValidator(_as_list), AfterValidator(_several)]
-Seeds = Annotated[list[_whole(1)], BeforeValidator(_as_list), AfterValidator(_several)]
+Switch = _one(lambda value: isinstance(value, bool), "true or false")
+Text = _one(lambda value: isinstance(value, str), "text, in quotes where it looks like a number")
 
 
 class _Part(BaseModel):
-    """A mapping of the file: only the known keys, written with dashes, and no conversion between types."""
+    """A mapping of the file: only the known keys, written with dashes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, alias_generator=lambda name: name.replace("_", "-"))
 
@@ -86,12 +133,12 @@ class _Part(BaseModel):
 class Corpus(_Part):
     """`corpus`."""
 
-    name: str | None = None
-    prepared: str | None = None
-    images: DataSets | None = None
-    directions: Directions | None = None
+    name: Text | None = None
+    prepared: Text | None = None
+    images: _several(_matches("[a-z][a-z0-9_]*"), "a data set such as cifar10, as for --image-dataset") | None = None
+    directions: _several(_matches("[a-z]{2,3}-[a-z]{2,3}"), "a direction such as en-de") | None = None
     prepare: Flags = {}
-    multilingual: bool = False
+    multilingual: Switch = False
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Corpus":
@@ -117,27 +164,31 @@ class Method(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[Flag, Annotated[Any, AfterValidator(_choices)]] = Field(init=False)
 
-    criterion: str
-    vary: dict[Flag, Annotated[list[int | float | str], AfterValidator(_several)]] = {}
+    criterion: Text
+    vary: dict[Flag, Annotated[list, AfterValidator(_different)]] = {}
 
 
 class Decode(_Part):
     """`decode`; spec.Decode says what the keys mean."""
 
-    beam: _whole(1) = 5
-    lenpen: Numbers = [1.0]
-    average: _whole(0) = 0
-    calibrate: Calibrators = ["none"]
-    objective: Literal["nll", "ece"] = "nll"
+    beam: _one(*_whole(1)) = 5
+    lenpen: _several(_is_number, "a number") = [1.0]
+    average: _one(_is_whole(0), "the number of checkpoints, 0 for none") = 0
+    checkpoints: _several(*_among(CHECKPOINTS)) = []
+    curve: _several(*_whole(1)) = []
+    calibrate: _several(*_among(CALIBRATORS)) = ["none"]
+    objective: _one(*_among(("nll", "ece"))) = "nll"
+    ece: Switch = False
+    metrics: _several(*_among(METRICS)) = ["bleu", "chrf2", "tokenized"]
     splits: dict[Literal["valid", "test"], Annotated[Any, AfterValidator(lambda size: _split(size))]] = {}
-    sweep: bool = False
-    max_tokens: _whole(1) = 8192
+    sweep: Switch = False
+    max_tokens: _one(*_whole(1)) = 8192
     flags: Flags = {}
 
 
 def _split(size: Any) -> Any:
-    if size != "equal" and not (isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= MOST):
-        raise ValueError("must be `equal`, or the number of sentences of a split")
+    if size != "equal" and not _is_whole(1)(size):
+        raise ValueError("must be `equal` or the number of sentences of a split")
     return size
 
 
@@ -145,12 +196,12 @@ class File(_Part):
     """The whole file."""
 
     name: Name
-    description: str | None = None
-    baseline: str | None = None
+    description: Text | None = None
+    baseline: Text | None = None
     corpus: Corpus
     train: Flags
     methods: Annotated[dict[Name, Method], Field(min_length=1)]
-    seeds: Seeds
+    seeds: _several(*_whole(1))
     decode: Decode = Decode()
 
 
@@ -170,14 +221,33 @@ def checked(content: dict, file: str) -> File:
 
 
 def _in_words(error: dict, reason: str) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key: see `labo experiment --help`"
+    """What is wrong and what to give, of an error of pydantic."""
+    if error["type"] in ("extra_forbidden", "literal_error"):
+        place = tuple(part for part in error["loc"] if part != "[key]")[:-1]
+        return f"unknown key: choose from {', '.join(_known(place))}"
     if error["type"] == "missing":
-        return "missing"
+        return "missing: name the criterion" if error["loc"][-1] == "criterion" else "missing: the file needs this key"
     if error["type"] in ("dict_type", "model_type"):
         return "must be a mapping, lines of `key: value`"
+    if error["type"] == "list_type":
+        return "must be a list of values, such as [0.5, 1]"
     if error["type"] == "too_short":
         return "is empty: give at least one"
-    if isinstance(error["input"], dict | list):
+    if isinstance(error["input"], dict | list) or not reason.startswith(("must", "is ")):
         return reason
-    return f"{str(error['input'])[:100]!r}: {reason[:1].lower()}{reason[1:]}"
+    return f"{_shown(error['input'])}: {reason}"
+
+
+def _known(place: tuple) -> list:
+    """The keys that a mapping of the file may have."""
+    if place == ("decode", "splits"):
+        return ["valid", "test"]
+    part = {"corpus": Corpus, "decode": Decode}.get(place[0] if place else None, File)
+    return [field.alias for field in part.model_fields.values()]
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:100]
+    except ValueError:  # a number of more digits than Python writes
+        return "a number of thousands of digits"

@@ -15,7 +15,15 @@
     confidence penalty: {criterion: confidence_penalty, confidence-penalty: [0.05, 0.1]}
     labo: {criterion: labo, vary: {smoothing-temperature: [1.15, 1.25]}}
   seeds: [1, 2, 3]
-  decode: {beam: 5, lenpen: [0.6, 1, 1.4], average: 10, calibrate: [none, adaptive]}
+  decode:                           # how all methods are decoded; lists are tuned on validation data
+    beam: 5
+    lenpen: [0.6, 1, 1.4]
+    average: 10
+    calibrate: [none, adaptive]
+    checkpoints: [average, best-bleu] # decode these; without it the average, or where there is none the best by nll
+    curve: [1000, 2000, 4000]       # updates whose checkpoints are scored on validation data
+    ece: true                       # measure ECE and NLL on validation and test data
+    metrics: [bleu, chrf2, ter]     # of the table; without it bleu, chrf2, tokenized
   profiles:
     small: {train: {max-update: 2000}, seeds: [1]}
 
@@ -26,11 +34,14 @@ null removes a key.
 `teacher-path: "{direction}/METHOD/seed{seed}/checkpoints/checkpoint_best.pt"` names a cell of the same experiment, for
 each student the teacher of its own seed (or data set); students start when their teachers have ended.
 
+`train: {precision: auto}` trains in bfloat16 where the machine computes faster in it; float32 and bf16 ask for one.
+
 Image classifiers: `corpus: {images: [cifar10, cifar100]}`, names as for --image-dataset, in place of name and
 directions, and no `decode`. Grids are then chosen by accuracy on validation images.
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +59,10 @@ RESERVED = (
 RESERVED_IN_DECODING = ("beam", "lenpen", "path", "gen-subset", "calibration", "max-tokens")
 RESERVED_IN_PREPARING = ("source", "target", "out")
 MULTILINGUAL_TASKS = ("multilingual_translation", "translation_multi_simple_epoch")
+_PRECISION_FLAGS = ("fp16", "bf16", "memory-efficient-fp16", "memory-efficient-bf16", "amp")
 _DEEPEST, _MOST = 50, 100_000  # levels of brackets in a file, and values
+_MOST_POINTS = 1000  # of a grid
+_LONGEST_FOLDER = 200  # bytes
 _KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
@@ -65,6 +79,11 @@ class Method:
         """[{flag: value}], one for each point of the grid; [{}] without a grid."""
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
 
+    def folder(self, point):
+        """Name of the folder of a candidate, {flag: value}."""
+        words = ",".join(f"{flag}={value}" for flag, value in point.items())
+        return slug(self.name) + (f".{slug(words)}" if words else "")
+
 
 @dataclass(frozen=True)
 class Decode:
@@ -75,10 +94,19 @@ class Decode:
     average: int = 0  #: last checkpoints to average; 0: the best one on validation data
     calibrate: tuple = ("none",)
     objective: str = "nll"
+    checkpoints: tuple = ("best",)  #: of schema.CHECKPOINTS; the first one stands for the cell
+    curve: tuple = ()  #: updates at which validation BLEU is measured, where a checkpoint was kept
+    ece: bool = False  #: whether ECE and NLL are measured on validation and test data
+    metrics: tuple = ("bleu", "chrf2", "tokenized")  #: of the table
     splits: tuple = ()  #: of (subset, sentences of each split, or "equal" for three equal parts)
     sweep: bool = False
     max_tokens: int = 8192
     flags: tuple = ()  #: further arguments of fairseq-generate
+
+    @property
+    def main(self):
+        """The kind of checkpoint that stands for a cell: grids are chosen by it, and the table begins with it."""
+        return self.checkpoints[0]
 
 
 @dataclass(frozen=True)
@@ -95,6 +123,7 @@ class Experiment:
     methods: tuple
     seeds: tuple
     decode: Decode
+    precision: str | None = None  #: of schema.PRECISIONS; None where the flags alone say it
 
     @property
     def images(self):
@@ -137,7 +166,7 @@ def read(file, profile=None):
             raise UserError(f"--profile: {profile}: not in {file}: its profiles are {known}")
         content = _merged(content, profiles[profile])
     checked = schema.checked(content, file)
-    methods = _methods(file, checked)
+    methods = _methods(file, checked, content["methods"])
     experiment = Experiment(
         str(file),
         checked.name,
@@ -145,10 +174,11 @@ def read(file, profile=None):
         methods[0].name if checked.baseline is None else checked.baseline,
         checked.corpus.model_dump(by_alias=True, exclude_unset=True),
         _directions(checked.corpus),
-        checked.train,
+        {flag: value for flag, value in checked.train.items() if flag != "precision"},
         methods,
         tuple(checked.seeds),
         _decode(checked.decode),
+        checked.train.get("precision"),
     )
     _check(experiment, checked)
     return experiment
@@ -190,8 +220,9 @@ def _load(file):
             seen = set()
             for key, _ in node.value:
                 line = key.start_mark.line + 1
-                if key.tag not in _KEYS:
-                    name = str(key.value)[:40] if isinstance(key, yaml.ScalarNode) else "a key of several values"
+                scalar = isinstance(key, yaml.ScalarNode)
+                if not scalar or key.tag not in _KEYS or not key.value.isprintable():
+                    name = repr(key.value[:40]) if scalar else "a key of several values"
                     raise UserError(f"{file}:{line}: {name}: is no text: write keys as words, or in quotes")
                 if key.value in seen:
                     raise UserError(f"{file}:{line}: {key.value}: is given twice: give each key once")
@@ -206,7 +237,8 @@ def _load(file):
         raise UserError(f"{file}: byte {error.start} is not UTF-8: save the file as UTF-8") from None
     except UserError:  # is a ValueError, and says already what is wrong
         raise
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    # values that are not what their tag says (`!!int x`) raise whatever the reader's conversion does
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else file
         raise UserError(f"{where}: is no YAML: {_one_line(getattr(error, 'problem', None) or error)}") from None
@@ -255,25 +287,40 @@ def _profiles(file, profiles):
     return profiles
 
 
-def _methods(file, checked):
-    """The Methods of a file, those that `vary` makes too."""
+def _methods(file, checked, written):
+    """The Methods of a file, those that `vary` makes too. written: the same part of the file, for the order of flags."""
     methods = []
     for name, part in checked.methods.items():
-        extra = {flag: value for flag, value in part.__pydantic_extra__.items() if flag not in ("criterion", "vary")}
-        grid = {flag: values for flag, values in extra.items() if isinstance(values, list)}
-        flags = {"criterion": part.criterion, **{k: v for k, v in extra.items() if k not in grid}}
+        # a cell's folder remembers its command, so that flags stay in the order of the file
+        flags = {flag: value for flag, value in written[name].items() if flag != "vary"}
+        grid = {flag: values for flag, values in flags.items() if isinstance(values, list)}
+        flags = {flag: value for flag, value in flags.items() if flag not in grid}
         if not part.vary:
             methods.append(Method(name, flags, grid, None))
         for flag, values in part.vary.items():
             if flag in grid:
                 raise UserError(f"{file}: methods.{name}.vary.{flag}: is a grid too: choose one of them")
             methods += [Method(f"{name} {flag}={v}", {**flags, flag: v}, grid, (name, flag, v)) for v in values]
-    slugs = {}
-    for method in methods:
-        other = slugs.setdefault(slug(method.name), method.name)
-        if other != method.name:
-            raise UserError(f"{file}: methods.{method.name}: would share a folder with {other!r}: choose another name")
+    _check_folders(file, methods)
     return tuple(methods)
+
+
+def _check_folders(file, methods):
+    """Raise UserError where two cells would share a folder, or a folder's name would be too long."""
+    owners = {}
+    for method in methods:
+        where = f"{file}: methods.{method.varied[0] if method.varied else method.name}"
+        if math.prod(map(len, method.grid.values())) > _MOST_POINTS:
+            raise UserError(f"{where}: its grid has more than {_MOST_POINTS} points: give fewer values")
+        for point in method.candidates():
+            folder = method.folder(point)
+            owner = owners.setdefault(folder, method)
+            if owner is not method:
+                raise UserError(f"{where}: would share a folder with {owner.name[:60]!r}: choose another name")
+            if len(folder.encode()) > _LONGEST_FOLDER:
+                raise UserError(f"{where}: a folder of {len(folder)} letters, {folder[:40]}…: give shorter values")
+        if len({method.folder(point) for point in method.candidates()}) < len(method.candidates()):
+            raise UserError(f"{where}: two points of its grid would share a folder: give values that differ in more")
 
 
 def _directions(corpus):
@@ -286,6 +333,8 @@ def _decode(checked):
     known = checked.model_dump()
     known["flags"] = tuple(arguments(checked.flags))
     known["splits"] = tuple(checked.splits.items())
+    known["checkpoints"] = checked.checkpoints or ["average" if checked.average else "best"]
+    known["curve"] = sorted(checked.curve)
     return Decode(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
 
 
@@ -299,8 +348,11 @@ def _check(experiment, checked):
     _refuse(experiment, "decode.flags", checked.decode.flags, (*reserved, *RESERVED_IN_DECODING))
     _refuse(experiment, "corpus.prepare", checked.corpus.prepare, RESERVED_IN_PREPARING)
     for name, part in checked.methods.items():
-        _refuse(experiment, f"methods.{name}", part.__pydantic_extra__, reserved)
-        _refuse(experiment, f"methods.{name}.vary", part.vary, RESERVED)
+        _refuse(experiment, f"methods.{name}", part.__pydantic_extra__, (*reserved, "precision"))
+        _refuse(experiment, f"methods.{name}.vary", part.vary, (*RESERVED, "precision"))
+    _check_precision(experiment, checked)
+    if "average" in experiment.decode.checkpoints and not experiment.decode.average:
+        experiment.fail("decode.checkpoints", "average: `average` says of how many: give it, 1 or more")
     if "name" in experiment.corpus:
         from ..data_prep.cli import CORPORA
 
@@ -311,6 +363,19 @@ def _check(experiment, checked):
         _check_multilingual(experiment)
     if experiment.images and checked.decode.model_fields_set:
         experiment.fail("decode", "is for translation: leave it out for images")
+
+
+def _check_precision(experiment, checked):
+    if experiment.precision is None:
+        return
+    if experiment.precision not in schema.PRECISIONS:
+        choices = ", ".join(schema.PRECISIONS)
+        experiment.fail("train.precision", f"{experiment.precision!r}: must be one of {choices}")
+    parts = {f"methods.{name}": part.__pydantic_extra__ for name, part in checked.methods.items()}
+    for key, flags in {"train": checked.train, **parts}.items():
+        for flag in _PRECISION_FLAGS:
+            if flags.get(flag):
+                experiment.fail(f"{key}.{flag}", "is chosen by `precision`: leave one of the two out")
 
 
 def _refuse(experiment, key, flags, reserved):
