@@ -32,7 +32,7 @@ ALLOWED = {
     "benchmark": ["errors", "functional", "fairseq_models", "vision", "decoding"],
     "data_prep": ["errors", "files"],
     "experiment": ["errors", "files", "records", "measures", "functional", "fairseq_models", "calibration", "vision",
-                   "analysis", "data_prep"],
+                   "analysis", "figures", "data_prep"],
 }  # fmt: skip
 ALLOWED["commands"] = list(ALLOWED)
 ALLOWED["cli"] = []  # it imports a command by its name

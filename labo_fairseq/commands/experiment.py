@@ -9,6 +9,8 @@ labo splits; of images fairseq-train, labo calibrate, labo classify-report. Run 
 crash: finished cells are skipped, a broken one goes on from its last checkpoint, a diverged one stays as it is (remove
 its folder to try again). docs/experiments.md explains the file.
 
+On a CPU as many cells run at a time as there are cores, with one thread each; --jobs N divides the cores among N cells.
+
 The table goes to standard output as TSV and, with splits, runs, plots and the report, to OUT/DIRECTION/.
 Exit code 1: some cells failed or diverged; the table says which.
 """
@@ -17,7 +19,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError
-from ..experiment import cells, spec
+from ..experiment import cells, precision, spec
 
 COMMANDS = ("run", "status")
 
@@ -29,8 +31,13 @@ def add_arguments(parser):
     parser.add_argument("--profile", metavar="NAME", help="one of the file's profiles")
     parser.add_argument("--out", metavar="DIR", help="folder of the cells; without it runs/NAME or runs/NAME.PROFILE")
     parser.add_argument("--raw-dir", metavar="DIR", help="raw text, handed to `labo prepare`; folder of the images")
-    parser.add_argument("--gpus", metavar="0,1,…", help="CUDA devices to place cells on; without it the CPU")
-    parser.add_argument("--jobs", type=int, metavar="N", help="cells at a time; without it one for each GPU, or 1")
+    parser.add_argument("--gpus", metavar="0,1,…", help="CUDA devices to place cells on; without it the CPU is used")
+    parser.add_argument(
+        "--jobs",
+        default="auto",
+        metavar="N",
+        help="cells at a time; auto: one for each GPU, or for each core of the CPU",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only check the file and print all commands")
     parser.add_argument("--no-report", action="store_true", help="no HTML report (it needs matplotlib)")
 
@@ -40,19 +47,18 @@ def run(args):
     experiment = spec.read(args.file, args.profile)
     out = args.out or "runs/" + ".".join(spec.slug(part) for part in (experiment.name, args.profile) if part)
     gpus = _gpus(args.gpus)
-    jobs = args.jobs if args.jobs is not None else max(1, len(gpus))
-    if jobs < 1:
-        raise UserError(f"--jobs: {jobs}: must be 1 or more")
+    jobs = _jobs(args.jobs)
     if args.command == "status":
         return _status(experiment, out)
     from ..experiment import check, schedule, table
 
-    check.check_teachers(experiment)
+    check.check_teachers(experiment, out)
     check.check_commands(experiment, check.representatives(experiment))
     if args.dry_run:
         _print_commands(experiment, not gpus, args.raw_dir)
         return 0
     check.check_gpus(gpus)
+    _tell_shares(experiment, jobs, gpus)
     try:
         cells_and_states = list(schedule.run(experiment, out, gpus, jobs, args.raw_dir).values())
         tables = table.write_tables(experiment, cells_and_states, out, report=not args.no_report)
@@ -74,6 +80,29 @@ def _status(experiment, out):
     return 0
 
 
+def _tell_shares(experiment, jobs, gpus):
+    """Say how many cells run at a time, with how many threads, and in what precision."""
+    from ..experiment import schedule
+
+    at_a_time, threads = schedule.share_cores(jobs, len(cells.first_cells(experiment)), gpus)
+    cores = schedule.available_cores()
+    words = [f"{at_a_time} cells at a time" if at_a_time > 1 else "one cell at a time"]
+    words.append(f"{threads} of {cores} CPU cores each" if cores > 1 else "on one CPU core")
+    if experiment.precision:
+        words.append("precision {}: {}".format(*precision.chosen(experiment.precision, not gpus)))
+    print(f"labo experiment: {'; '.join(words)}", file=sys.stderr)
+
+
+def _jobs(text):
+    """The number after --jobs; None for auto."""
+    if text == "auto":
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if number < 1:
+        raise UserError(f"--jobs: {text[:40]}: must be 1 or more, or auto")
+    return number
+
+
 def _gpus(text):
     if text is None:
         return ()
@@ -90,12 +119,15 @@ def _print_commands(experiment, cpu, raw_dir):
         command = cells.prepare(experiment, directions, raw_dir)
         if command:
             print(cells.shown(command))
+    if experiment.precision:
+        print("# precision {}: {}".format(*precision.chosen(experiment.precision, cpu)))
     for cell in cells.first_cells(experiment):
+        precision.settle(cell, None, cpu)
         print(f"\n# {cell.name}")
         print(cells.shown(cell.train(cpu)))
-        if decode.average:
+        if "average" in decode.checkpoints:
             print(cells.shown(cell.average()))
-        for part in cell.parts:
+        for part in cell.all_parts:
             _print_decoding(part, decode, cpu)
     for method in experiment.methods:
         if method.grid and len(experiment.seeds) > 1:
@@ -108,6 +140,7 @@ def _print_decoding(part, decode, cpu):
         print(cells.shown(part.calibrate_images(cpu)))
         print(cells.shown(part.classify(cpu), part.result))
         return
+    _print_curve(part, decode, cpu)
     settings = part.cell.settings()
     for kind in decode.calibrate:
         if kind != "none":
@@ -117,7 +150,23 @@ def _print_decoding(part, decode, cpu):
     if len(settings) > 1:
         print("# with the setting of the highest BLEU on valid in place of this one:")
     print(cells.shown(part.generate("test", *settings[0], cpu), f"{part.name}/generate-test.txt"))
+    if decode.ece:
+        print(cells.shown(part.measure(cpu)))
     if decode.sweep:
         print(cells.shown(part.sweep(cpu)))
     for subset, size in decode.splits:
         print(cells.shown(part.splits(subset, size, False), f"{part.name}/splits-{subset}.json"))
+
+
+def _print_curve(part, decode, cpu):
+    """The scores of kept checkpoints on validation data, and the choice of the best one."""
+    if part.measures_curve:
+        wanted = [f"after {', '.join(map(str, decode.curve))} updates"] * bool(decode.curve)
+        wanted += ["of every checkpoint that is kept"] * part.curve["all"]
+        print(f"# BLEU on valid {', and '.join(wanted)}, with length penalty 1, say:")
+        name = f"checkpoint_EPOCH_{decode.curve[-1]}" if decode.curve else "checkpoint1"
+        path = f"{part.cell.name}/checkpoints/{name}.pt"
+        print(cells.shown(part.generate("valid", "none", 1, cpu, path), f"{part.name}/curve/{name}.txt"))
+    if part.kind == "best-bleu":
+        print("# the checkpoint with the highest BLEU on valid in place of this one:")
+        print(cells.shown(part.link("checkpoint1.pt")))

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from ..errors import UserError
 from .cells import Cell, first_cells
+from .schema import MOST
+
+# flags of fairseq-train that count something: with less than one of it a training fails late, or never ends
+COUNTS = ("max_tokens", "batch_size", "max_tokens_valid", "batch_size_valid", "log_interval")
 
 
 def check_commands(experiment, cells):
@@ -34,13 +38,26 @@ def check_commands(experiment, cells):
         logging.disable(known)
 
 
-def check_teachers(experiment):
-    """Raise UserError where cells of the experiment teach each other in a circle, so that none could begin."""
+def check_teachers(experiment, out):
+    """Raise UserError where cells teach each other in a circle, so that none could begin, or a teacher is nowhere.
+
+    A teacher is a checkpoint of a cell of this experiment, or a file, whose path is relative to the folder `out`.
+    """
     cells = {cell.name: cell for cell in first_cells(experiment)}
     taught_by = {name: {teacher for teacher in cell.teachers if teacher in cells} for name, cell in cells.items()}
+    # of a method with a grid the other seeds' folders are not known yet: any of its points will do
+    made = {(name.rpartition("/")[0], seed) for name in cells for seed in experiment.seeds}
     for cell in cells.values():
         if cell.name in {Path(path).parent.parent.as_posix() for path in cell.teacher_paths}:
             experiment.fail(f"methods.{cell.method.name}.teacher-path", "names its own checkpoint: name another")
+        for path in cell.teacher_paths:
+            if not _will_be(path, made) and not Path(out, path).exists():
+                names = ", ".join(method.folder({}) for method in experiment.methods)
+                experiment.fail(
+                    f"methods.{cell.method.name}.teacher-path",
+                    f"{path[:200]}: no such file, and no checkpoint of this experiment, whose methods are {names}: "
+                    "train the teacher first, or correct the path",
+                )
     try:
         graphlib.TopologicalSorter(taught_by).prepare()
     except graphlib.CycleError as error:
@@ -48,6 +65,17 @@ def check_teachers(experiment):
         experiment.fail(
             f"methods.{methods[0]}.teacher-path", f"{' and '.join(methods)} teach each other: one must have no teacher"
         )
+
+
+def _will_be(path, made):
+    """Whether a path is that of a checkpoint of a cell. made: {(folder of the method, seed)}."""
+    folder = Path(path).parent.parent
+    return (folder.parent.as_posix(), _seed_of(folder)) in made
+
+
+def _seed_of(folder):
+    number = folder.name.removeprefix("seed")
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 12 else None
 
 
 def representatives(experiment):
@@ -81,6 +109,11 @@ def _parsed(experiment, key, cell, options):
 def _check(experiment, key, criterion, args):
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
+    for name in COUNTS:
+        value = getattr(args, name, None)
+        if value is not None and not 0 < value <= MOST:
+            flag = name.replace("_", "-")
+            experiment.fail(key, f"{flag}: {value} is out of range: give a whole number from 1 to {MOST}")
     check = getattr(criterion, "check", None)  # of this package's criterions; they use nothing but the settings
     if check is None:
         return

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import os
 import queue
+import re
 import signal
 import sys
 from pathlib import Path
@@ -15,19 +16,55 @@ from . import cells
 from .steps import Runner, StepError
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total} cells [{elapsed}, {remaining} left]"
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as tempfile.mkstemp names them for files.write_aside
 
 
-def run(experiment, out, gpus=(), jobs=1, raw_dir=None):
-    """Run all cells; returns {Cell name: (Cell, status)}. Raises UserError where the folder is in use."""
+def run(experiment, out, gpus=(), jobs=None, raw_dir=None):
+    """Run all cells, `jobs` at a time (None: as `share_cores` says); returns {Cell name: (Cell, status)}.
+
+    Raises UserError where the folder is in use.
+    """
     out = Path(out)
     with _lock(out) as lock, _terminated_as_interrupted():
-        work = _Work(experiment, Runner(out, not gpus, lock), gpus, jobs)
+        sweep_parts(experiment, out)
+        jobs, threads = share_cores(jobs, len(cells.first_cells(experiment)), gpus)
+        work = _Work(experiment, Runner(out, not gpus, lock, threads), gpus, jobs)
         try:
             work.run(raw_dir)
         except KeyboardInterrupt:
             work.runner.stop()
             raise
         return work.found
+
+
+def share_cores(jobs, number, gpus=()):
+    """(cells at a time, threads of each) of `number` cells.
+
+    jobs: what is asked for, None for the default: on a CPU as many cells as there are cores, with GPUs one on each.
+    """
+    cores = available_cores()
+    jobs = min(jobs or (len(gpus) if gpus else cores), max(1, number))
+    return jobs, max(1, cores // jobs)
+
+
+def available_cores():
+    """CPU cores that this process may use: its affinity, and the quota of a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # "max 100000" without a quota
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+        cores = min(cores, max(1, quota // period))
+    return cores
+
+
+def sweep_parts(experiment, out):
+    """Remove the unfinished files that killed runs left in the experiment's folders (files.write_aside)."""
+    folders = {*map(cells.label, experiment.trainings), *map("-".join, experiment.directions)}
+    if not experiment.images:  # of which there may be a million
+        folders.add("data")
+    for folder in folders:
+        for path in Path(out, folder).rglob(".*.part"):
+            if path.is_file() and _PART.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def states(experiment, out):

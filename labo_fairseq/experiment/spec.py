@@ -288,7 +288,7 @@ def _profiles(file, profiles):
 
 
 def _methods(file, checked, written):
-    """The Methods of a file, those that `vary` makes too. written: the same part of the file, for the order of flags."""
+    """The Methods of a file, those that `vary` makes too. written: `methods` as the file has it."""
     methods = []
     for name, part in checked.methods.items():
         # a cell's folder remembers its command, so that flags stay in the order of the file

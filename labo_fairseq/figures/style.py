@@ -41,7 +41,7 @@ def save(figure, path):
 
 
 def lines(series, x_label, y_label, heading, log_x=False, levels=()):
-    """Curves with error bars. series: {name: [(x, y, half-width or None), …]}; levels: [(y, name)], dashed."""
+    """Curves with error bars. series: {name: [(x, y, half-width or None), …]}; levels: [(y, name)], dotted."""
     figure, (axes,) = new_figure(1, 3.4)
     for i, (name, points) in enumerate(series.items()):
         x, y, errors = zip(*sorted(points, key=lambda point: point[0]), strict=True)

@@ -32,6 +32,27 @@ def training_curves(logs):
     return figure
 
 
+def learning_curves(nll, scores, heading):
+    """Two panels over the updates: validation nll in bits, and BLEU of kept checkpoints, with deviations over seeds.
+
+    nll, scores: {method: [(updates, mean, standard deviation or None)]}
+    """
+    figure, panels = new_figure(2, 5.6, sharex=True)
+    names = list(dict.fromkeys([*nll, *scores]))
+    for axes, curves in zip(panels, (nll, scores), strict=True):
+        for i, name in enumerate(names):
+            if name in curves:
+                x, y, deviations = zip(*curves[name], strict=True)
+                bars = None if None in deviations else deviations
+                axes.errorbar(x, y, bars, label=plain(name), linewidth=1.4, capsize=2, **marked(i))
+    panels[0].set_ylabel("nll (bits/token)")
+    panels[1].set_ylabel("BLEU")
+    panels[1].set_xlabel("updates")
+    panels[0].set_title(plain(heading), **title())
+    legend_below(figure, panels[0] if nll else panels[1])
+    return figure
+
+
 def split_scores(parts, names, heading):
     """Grouped bars of the scores per split, with 95% intervals where there are any. parts: of splits.Part."""
     figure, (axes,) = new_figure(1, 3.4)

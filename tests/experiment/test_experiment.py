@@ -67,8 +67,8 @@ def stand_ins(tmp_path, monkeypatch):
         (folder / name).chmod(0o755)
     original = steps._environment
 
-    def environment(gpu):
-        found = original(gpu)
+    def environment(gpu, threads=None):
+        found = original(gpu, threads)
         return {**found, "PATH": f"{folder}{os.pathsep}{found['PATH']}"}
 
     monkeypatch.setattr(steps, "_environment", environment)
@@ -158,7 +158,7 @@ def test_a_failed_cell_is_named_and_resumed(experiment, out, monkeypatch):
     code, rows, _ = experiment()
     assert code == 0
     assert column(rows, "cells")["labo"] == "2/2"
-    assert [call for call in calls(out) if call[0] == "train"] == [
+    assert sorted(call for call in calls(out) if call[0] == "train") == [
         ["train", f"de-en/labo/seed{seed}", 2, None] for seed in (1, 2)
     ]
 
@@ -314,7 +314,7 @@ def hanging(content, write, out, stand_ins):
     # there the stand-ins come by the PATH alone
     code = (
         "import os, sys\nfrom labo_fairseq.experiment import steps\noriginal = steps._environment\n"
-        f"steps._environment = lambda gpu: {{**original(gpu), 'PATH': {str(stand_ins)!r}}}\n"
+        f"steps._environment = lambda gpu, threads=None: {{**original(gpu, threads), 'PATH': {str(stand_ins)!r}}}\n"
         "from labo_fairseq.cli import main\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "experiment", "run", str(write(content)), "--out", str(out)]

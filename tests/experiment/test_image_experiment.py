@@ -65,7 +65,7 @@ def finish(cell, out, valid, seed):
     """What a finished cell leaves: its predictions and its status."""
     rng = np.random.default_rng(seed)
     labels = np.arange(60) % 3
-    checkpoint = out / cell.checkpoint
+    checkpoint = out / cell.parts[0].checkpoint
     checkpoint.parent.mkdir(parents=True)
     for subset in ("valid", "test"):
         logits = rng.normal(size=(60, 3)).astype(np.float32)

@@ -181,8 +181,8 @@ def test_teachers_in_a_circle_are_found_before_anything_runs(content, write, tea
     assert error.count("\n") == 1 and re.search(rf"methods\.[abc]\.teacher-path: .*({reason})", error)
 
 
-def test_a_chain_of_teachers_is_no_circle(content, write):
-    check.check_teachers(spec.read(write(taught(content, a=None, b="a", c="b", d="a"))))
+def test_a_chain_of_teachers_is_no_circle(content, write, tmp_path):
+    check.check_teachers(spec.read(write(taught(content, a=None, b="a", c="b", d="a"))), tmp_path)
 
 
 def test_of_equal_scores_the_first_point_in_the_file_is_chosen(content, write):
