@@ -16,9 +16,9 @@ class UserError(ValueError):
 
 
 def within(name, value, low, high=None):
-    """Raise UserError unless low <= value (<= high); `name` is the flag. NaN lies nowhere."""
-    if not (value >= low and (high is None or value <= high)):
-        bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
+    """Raise UserError unless low <= value (<= high) and finite; `name` is the flag. NaN lies nowhere."""
+    if not (value >= low and (high is None or value <= high) and math.isfinite(value)):
+        bounds = f"of at least {low}, and finite" if high is None else f"in [{low}, {high}]"
         raise UserError(f"{name}: {value} is out of range: give a number {bounds}")
 
 
