@@ -19,7 +19,7 @@ CALIBRATORS = [
 
 
 @pytest.fixture
-def write_table(tmp_path):
+def saved(tmp_path):
     members = [Member(f"c{i}.pt", f"{i}" * 64, calibrator) for i, calibrator in enumerate(CALIBRATORS)]
     calibration = Calibration(
         members, {"sha256": "d" * 64, "types": 4}, {"data": "bin", "split": "valid"}, "ece|…", {"before": {}}, {"a": 1}
