@@ -129,8 +129,8 @@ def _p_values(metric, counts, test, samples):
     paired_test = significance.PairedTest(named, {"metric": _Counted(metric.sacrebleu)}, None, test, samples)
     _, table = paired_test()
     (results,) = (column for name, column in table.items() if name != "System")
-    # a difference of 0 is exceeded or met by every resampling, so that p is 1; sacreBLEU counts only what exceeds it, and
-    # where two systems with equal scores differ in text it finds the smallest p there is
+    # a difference of 0 is exceeded or met by every resampling, so that p is 1; sacreBLEU counts only what exceeds it,
+    # and where two systems with equal scores differ in text it finds the smallest p there is
     scores = [metric.score(rows).value for rows in counts]
     equal = [math.isclose(score, scores[0], rel_tol=0, abs_tol=_ROUNDING) for score in scores]
     return {i: 1.0 if equal[i] else result.p_value for i, result in enumerate(results) if i}
