@@ -15,7 +15,8 @@ example:
 """
 
 import json
-import sys
+
+from ..records.tables import TextTable
 
 SIZES = ["8000x256", "10000x512", "32000x512", "32000x1024", "50000x1024"]
 
@@ -70,10 +71,8 @@ def run(args):
     if args.json:
         print(json.dumps({"setting": setting, "rows": rows}, indent=1))
         return
-    print("\t".join(rows[0]))
-    for row in rows:
-        print("\t".join(_cell(row.get(key)) for key in row))
-    print("# " + "; ".join(f"{key} {value}" for key, value in setting.items()), file=sys.stdout)
+    note = "; ".join(f"{key} {value}" for key, value in setting.items())
+    print(TextTable("", [list(rows[0]), *(list(map(_cell, row.values())) for row in rows)], [note]).as_tsv())
 
 
 def _cell(value):

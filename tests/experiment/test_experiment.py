@@ -342,6 +342,17 @@ def test_bleu_has_its_parts_beside_it(experiment, content, out):
     assert float(confident["mean"]) == pytest.approx(2**-0.5, abs=5e-4) and confident["surprisal (bits)"] == "0.500"
 
 
+def test_equal_seeds_are_compared_by_paired_tests(experiment, content, out):
+    content["decode"] |= {"paired": True, "metrics": ["bleu"]}
+    experiment()
+    rows, notes = table_at(out / "de-en/paired.tsv")
+    assert [(row["seed"], row["method"]) for row in rows] == [(s, m) for s in "12" for m in ("smoothing", "labo")]
+    # both methods of a seed are the same in the stand-in, and the seeds differ by two wrong lines
+    assert {row["BLEU p (bootstrap)"] for row in rows if row["method"] == "labo"} == {"1.0000"}
+    assert float(rows[0]["BLEU"]) > float(rows[2]["BLEU"])
+    assert any("paired bootstrap" in note for note in notes)
+
+
 def test_kept_checkpoints(tmp_path):
     made, scored = tmp_path / "checkpoints", tmp_path / "curve"
     made.mkdir(), scored.mkdir()
