@@ -3,8 +3,8 @@
     labo doctor
     labo doctor --json | python -m json.tool
 
-The table says what was checked, its state (ok, active, needless, none, off, missing, failed, untried), details, and what
-to do.
+The table says what was checked, its state (ok, active, needless, none, off, missing, failed, untried), details, and
+what to do.
 Exit code 0: training and translation would work here; 1: they would not.
 """
 

@@ -355,6 +355,12 @@ def read_json(path):
         return None
 
 
+def read_status(folder):
+    """The content of a cell's status.json; None where it is missing or damaged."""
+    status = read_json(Path(folder, "status.json"))
+    return status if isinstance(status, dict) and isinstance(status.get("state"), str) else None
+
+
 def write_json(path, content):
     """Write a JSON file; it appears whole or not at all."""
     with write_aside(path) as stream:

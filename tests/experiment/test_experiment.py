@@ -36,7 +36,9 @@ for update in range(begin + 1, 5):
     print("2026-01-02 03:04:05 | INFO | valid | " + line, flush=True)
     if loss == "nan":
         time.sleep(60)
-    last.write_text(str(update))
+    aside = last.with_suffix(".tmp")
+    aside.write_text(str(update))
+    aside.replace(last)
     if update % 2 == 0:
         (save / f"checkpoint_1_{update}.pt").write_text(f"{criterion} {update}")
     if update == 2 and os.environ.get("FAIL") == criterion:
@@ -519,7 +521,8 @@ def test_a_terminated_run_stops_its_trainings(experiment, hanging, out, number):
     assert hanging.wait(timeout=60) == 130
     assert state(out, "labo/seed1")["state"] == "stopped"
     calls(out)
-    assert experiment()[0] == 0  # the lock is free, so no training was left behind
+    code, rows, _ = experiment()
+    assert code == 0, rows  # the lock is free, so no training was left behind
     assert ["train", "de-en/labo/seed1", 2, None] in calls(out)
 
 

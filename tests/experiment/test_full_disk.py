@@ -100,8 +100,10 @@ def test_parts_of_a_killed_run_are_swept(content, write, tmp_path):
     code = f"""
 import os
 from labo_fairseq.files import write_aside
+kept = []
 for path in ({str(cell / "status.json")!r}, {str(out / "data/manifest.json")!r}, {str(out / "de-en/table.tsv")!r}):
-    stream = write_aside(path).__enter__()
+    kept.append(write_aside(path))
+    stream = kept[-1].__enter__()
     stream.write("half")
     stream.flush()
 os._exit(9)
