@@ -69,7 +69,7 @@ def test_learning_curves_show_nll_and_bleu_with_deviations():
     above, below = figure.axes
     assert (above.get_ylabel(), below.get_ylabel(), below.get_xlabel()) == ("nll (bits/token)", "BLEU", "updates")
     assert above.get_title(loc="left") == "Title"
-    assert [data(line) for line in above.lines if len(line.get_xdata()) == 2][0] == [[1000, 2000], [4.0, 3.0]]
+    assert next(data(line) for line in above.lines if len(line.get_xdata()) == 2) == [[1000, 2000], [4.0, 3.0]]
     assert legend(figure) == ["ls", " _labo", "mle"]  # mle, though only BLEU was measured of it
     (bars,) = [c for c in above.collections if len(c.get_segments()) == 2]
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[3.9, 4.1], [2.8, 3.2]]
@@ -81,8 +81,8 @@ def test_comparisons_with_the_theory_are_drawn_for_each_type(tmp_path, monkeypat
     drawn = {}
     monkeypatch.setattr(style, "save", lambda figure, path: drawn.update({path.name: figure}))
     compared = [
-        SimpleNamespace(type="alpha", clean_rate=a, p=p, classes=10, predicted=a + p, fitted=a, held_out=p, averaging=1.0,
-                        accuracy=a * p, best_accuracy=None)
+        SimpleNamespace(type="alpha", clean_rate=a, p=p, classes=10, predicted=a + p, fitted=a, held_out=p,
+                        averaging=1.0, accuracy=a * p, best_accuracy=None)
         for a in (0.6, 0.8) for p in (0.5, 0.9)
     ]  # fmt: skip
     noise_comparison.draw(compared, tmp_path, lambda kind, masses, rate, classes: masses)
