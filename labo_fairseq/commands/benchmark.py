@@ -15,7 +15,8 @@ example:
 """
 
 import json
-import sys
+
+from ..records.tables import TextTable
 
 SIZES = ["8000x256", "10000x512", "32000x512", "32000x1024", "50000x1024"]
 
@@ -28,31 +29,37 @@ def add_arguments(parser):
     parser.add_argument("--vocabulary", type=int, default=8000, help="types V")
     parser.add_argument("--layers", type=int, default=3, help="step: layers of the encoder and of the decoder")
     parser.add_argument("--repetitions", type=int, default=9, help="timed runs of each candidate")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--threads", type=int, default=0, help="number of CPU threads; 0: as torch chooses")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run")
     parser.add_argument(
         "--dtype", choices=["float32", "bfloat16"], default="float32", help="loss and memory: type of the inputs"
     )
     parser.add_argument("--loss-kernel", choices=["torch", "triton"], default="torch", help="loss: the row pass")
     parser.add_argument("--matmul-bf16", action="store_true", help="run our candidates with bf16 matrix products too")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates whose name contains one of these")
-    parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="run only candidates whose name contains one of these words"
+    )
+    parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     memory = parser.add_argument_group("memory")
-    memory.add_argument("--sizes", nargs="+", default=SIZES, metavar="VxD", help="types times width")
-    memory.add_argument("--measure", action="store_true", help="also measure, in a process for each candidate")
+    memory.add_argument(
+        "--sizes", nargs="+", default=SIZES, metavar="VxD", help="vocabulary and width of each model, as 32000x512"
+    )
+    memory.add_argument("--measure", action="store_true", help="also measure memory, in a process for each candidate")
     decode = parser.add_argument_group("decode")
     decode.add_argument("--data", metavar="DATA", help="folder of fairseq binaries; images: of the data set")
-    decode.add_argument("--path", metavar="CKPT", help="checkpoint")
+    decode.add_argument("--path", metavar="CKPT", help="checkpoint to decode with")
     decode.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="calibration files of CKPT")
     decode.add_argument("--engine", metavar="DIR", help="CKPT as `labo export` wrote it")
     decode.add_argument("--subset", default="test", help="subset to translate")
-    decode.add_argument("--sentences", type=int, default=1000, metavar="N", help="its first N sentences")
+    decode.add_argument(
+        "--sentences", type=int, default=1000, metavar="N", help="translate the first N sentences of --subset"
+    )
     decode.add_argument("--beam", type=int, default=5, metavar="N", help="beam size")
     decode.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences in a batch; images too")
     images = parser.add_argument_group("images")
     images.add_argument("--image-dataset", default="digits", metavar="NAME", help="as for fairseq-train")
     images.add_argument("--arch", default="resnet20", help="architecture")
-    parser.add_argument("--json", action="store_true", help="JSON in place of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args):
@@ -70,10 +77,8 @@ def run(args):
     if args.json:
         print(json.dumps({"setting": setting, "rows": rows}, indent=1))
         return
-    print("\t".join(rows[0]))
-    for row in rows:
-        print("\t".join(_cell(row.get(key)) for key in row))
-    print("# " + "; ".join(f"{key} {value}" for key, value in setting.items()), file=sys.stdout)
+    note = "; ".join(f"{key} {value}" for key, value in setting.items())
+    print(TextTable("", [list(rows[0]), *(list(map(_cell, row.values())) for row in rows)], [note]).as_tsv())
 
 
 def _cell(value):

@@ -23,11 +23,15 @@ from ..files import result_folder
 
 def add_arguments(parser):
     """Declare the arguments of `labo distillation-study`."""
-    parser.add_argument("folder", metavar="DIR", help="folder of the methods of an experiment")
-    parser.add_argument("--data", metavar="DIR", help="folder of the images; without it the experiment's")
-    parser.add_argument("--out", metavar="DIR", default="study", help="folder for the figure and the table")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    parser.add_argument(
+        "folder", metavar="DIR", help="folder OUT/DATASET of an experiment, with a folder for each method"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of the images (default: the one the runs were trained on)"
+    )
+    parser.add_argument("--out", metavar="DIR", default="study", help="folder to write the figure and the table to")
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
 
 
 def run(args):

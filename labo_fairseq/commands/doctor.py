@@ -3,7 +3,8 @@
     labo doctor
     labo doctor --json | python -m json.tool
 
-Columns: what was checked, its state (ok, active, needless, none, off, missing, failed, untried), details, what to do.
+The table says what was checked, its state (ok, active, needless, none, off, missing, failed, untried), details, and
+what to do.
 Exit code 0: training and translation would work here; 1: they would not.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from .. import __version__
 from ..compat import build_tools
 from ..files import PACKAGE
+from ..records.tables import TextTable
 
 INSTALL = "scripts/install.sh VENV, in a clone of labo_fairseq"
 INSTALL_FAIRSEQ = "pip install --no-deps fairseq==0.12.2"
@@ -50,6 +52,7 @@ class Row:
         return self.needed and self.state in ("missing", "failed", "off")
 
 
+HEADING = ["check", "state", "detail", "what to do"]
 UNTRIED = Row("fairseq commands", "untried", "first do what the rows above say")
 
 
@@ -67,16 +70,8 @@ def run(args):
     if args.json:
         print(json.dumps({"works": works, "rows": [asdict(row) for row in rows]}, indent=1))
     else:
-        print_table(rows)
+        print(TextTable("", [HEADING, *([r.check, r.state, r.detail, r.to_do] for r in rows)]).as_tsv())
     return 0 if works else 1
-
-
-def print_table(rows):
-    """One line for each row, in columns; what to do stands behind an arrow."""
-    width = max(len(row.check) for row in rows)
-    for row in rows:
-        to_do = f"  -> {row.to_do}" if row.to_do else ""
-        print(f"{row.check:<{width}}  {row.state:<8}  {row.detail}{to_do}")
 
 
 def python_rows():

@@ -26,20 +26,26 @@ COMMANDS = ("run", "status")
 
 def add_arguments(parser):
     """Declare the arguments of `labo experiment`."""
-    parser.add_argument("command", choices=COMMANDS, help="run (or go on), or show how far it is")
-    parser.add_argument("file", metavar="FILE.yaml", help="the experiment")
-    parser.add_argument("--profile", metavar="NAME", help="one of the file's profiles")
-    parser.add_argument("--out", metavar="DIR", help="folder of the cells; without it runs/NAME or runs/NAME.PROFILE")
-    parser.add_argument("--raw-dir", metavar="DIR", help="raw text, handed to `labo prepare`; folder of the images")
-    parser.add_argument("--gpus", metavar="0,1,…", help="CUDA devices to place cells on; without it the CPU is used")
+    parser.add_argument(
+        "command", choices=COMMANDS, help="run: train and decode what is missing; status: show how far each cell is"
+    )
+    parser.add_argument("file", metavar="FILE.yaml", help="the experiment file")
+    parser.add_argument("--profile", metavar="NAME", help="apply this profile of the file")
+    parser.add_argument("--out", metavar="DIR", help="folder to write to (default: runs/NAME or runs/NAME.PROFILE)")
+    parser.add_argument(
+        "--raw-dir", metavar="DIR", help="folder of the raw text, passed to `labo prepare`, or of the images"
+    )
+    parser.add_argument("--gpus", metavar="0,1,…", help="CUDA devices to train on (default: the CPU)")
     parser.add_argument(
         "--jobs",
         default="auto",
         metavar="N",
-        help="cells at a time; auto: one for each GPU, or for each core of the CPU",
+        help="number of cells to run at a time; auto: one for each GPU, or for each CPU core",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only check the file and print all commands")
-    parser.add_argument("--no-report", action="store_true", help="no HTML report (it needs matplotlib)")
+    parser.add_argument("--dry-run", action="store_true", help="check the file and print all commands, but run none")
+    parser.add_argument(
+        "--no-report", action="store_true", help="do not write the HTML report (which needs matplotlib)"
+    )
 
 
 def run(args):

@@ -24,13 +24,19 @@ from ..files import result_folder
 def add_arguments(parser):
     """Declare the arguments of `labo mutual-information`."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folder of a training run of an image classifier")
-    parser.add_argument("--classes", nargs=2, metavar="CLASS", required=True, help="two classes")
-    parser.add_argument("--images", type=int, default=300, metavar="N", help="training images of each class")
-    parser.add_argument("--draws", type=int, default=5, metavar="L", help="random augmentations of each image")
-    parser.add_argument("--data", metavar="DIR", help="folder of the images; without it the one of the training")
-    parser.add_argument("--out", metavar="DIR", default="information", help="folder for the figure and the table")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers of each seed instead of TSV")
+    parser.add_argument("--classes", nargs=2, metavar="CLASS", required=True, help="the two classes to tell apart")
+    parser.add_argument("--images", type=int, default=300, metavar="N", help="number of training images of each class")
+    parser.add_argument(
+        "--draws", type=int, default=5, metavar="L", help="number of random augmentations of each image"
+    )
+    parser.add_argument("--data", metavar="DIR", help="folder of the images (default: the one the run was trained on)")
+    parser.add_argument(
+        "--out", metavar="DIR", default="information", help="folder to write the figure and the table to"
+    )
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON with unrounded numbers of each seed instead of TSV"
+    )
 
 
 def run(args):

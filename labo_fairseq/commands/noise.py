@@ -40,19 +40,28 @@ _GAP = 0.1  # of the estimate and the model's agreement with the labels, above w
 def add_arguments(parser):
     """Declare the arguments of `labo noise`."""
     commands = parser.add_subparsers(dest="command", required=True, metavar="{estimate,compare}")
-    for name, line in (("estimate", "the clean rate of labels"), ("compare", "theory beside trained models")):
+    for name, line in (
+        ("estimate", "estimate the share of right labels"),
+        ("compare", "compare trained models with the theory"),
+    ):
         sub = commands.add_parser(name, help=line, description=line, formatter_class=parser.formatter_class)
         sub.add_argument("runs", metavar="RUN", nargs="+", help="folder of a training run")
-        sub.add_argument("--data", metavar="DIR", help="folder of the images; without it the one of the training")
-        sub.add_argument("--cpu", action="store_true", help="do not use a GPU")
-        sub.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+        sub.add_argument("--data", metavar="DIR", help="folder of the images (default: the one the run was trained on)")
+        sub.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
+        sub.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
         if name == "estimate":
-            sub.add_argument("--subset", default="valid", help="images whose labels are judged, unseen in training")
-            sub.add_argument("--samples", type=int, default=200, help="bootstrap samples of the interval")
-            sub.add_argument("--seed", type=int, default=1, help="of the bootstrap")
+            sub.add_argument(
+                "--subset",
+                default="valid",
+                help="images whose labels are judged; the model must not have been trained on them",
+            )
+            sub.add_argument("--samples", type=int, default=200, help="number of bootstrap samples for the interval")
+            sub.add_argument("--seed", type=int, default=1, help="random seed of the bootstrap")
         else:
-            sub.add_argument("--subset", default="test", help="held-out images, with clean labels")
-            sub.add_argument("--out", metavar="DIR", help="folder for table and figures, made if missing")
+            sub.add_argument("--subset", default="test", help="held-out images with clean labels")
+            sub.add_argument(
+                "--out", metavar="DIR", help="write the table and the figures to this folder, made if missing"
+            )
 
 
 def run(args):

@@ -33,12 +33,16 @@ _CLASSES = (2, 10, 100)  # of the figure that compares numbers of classes
 
 def add_arguments(parser):
     """Declare the arguments of `labo optimal-smoothing`."""
-    parser.add_argument("--type", choices=TYPES, help="what is known of the test's labels (default: all three)")
+    parser.add_argument("--type", choices=TYPES, help="kind of test labels, see above (default: all three)")
     parser.add_argument("--clean-rate", type=float, metavar="A", help="share of right training labels, in [0, 1]")
     parser.add_argument("--classes", type=int, metavar="M", help="number of classes, 2 or more")
-    parser.add_argument("--transition", metavar="FILE", help="matrix of the noise, in place of the two")
-    parser.add_argument("--out", metavar="DIR", help="folder for table, figures and matrices, made if missing")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    parser.add_argument(
+        "--transition", metavar="FILE", help="file of the noise matrix, in place of --clean-rate and --classes"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="write the table, figures and matrices to this folder, made if missing"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
 
 
 def run(args):

@@ -21,14 +21,25 @@ def add_arguments(parser):
     """Declare the arguments of `labo padding-calibration`."""
     parser.add_argument("data", metavar="DATA", help="folder of fairseq binaries, with the dictionaries")
     parser.add_argument("--path", required=True, metavar="CKPT", help="a checkpoint")
-    parser.add_argument("--subset", default="valid", help="data to measure on")
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="sentences that are padded together")
+    parser.add_argument("--subset", default="valid", help="subset to measure on")
     parser.add_argument(
-        "--temperatures", nargs="+", type=float, default=[*TEMPERATURES, 2.5, 3.0], metavar="T", help="of the curve"
+        "--batch-size",
+        type=int,
+        default=128,
+        metavar="N",
+        help="number of sentences in a batch, padded to the longest one",
     )
-    parser.add_argument("--out", metavar="DIR", default="padding", help="folder for the figure and the tables")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    parser.add_argument(
+        "--temperatures",
+        nargs="+",
+        type=float,
+        default=[*TEMPERATURES, 2.5, 3.0],
+        metavar="T",
+        help="temperatures to measure at",
+    )
+    parser.add_argument("--out", metavar="DIR", default="padding", help="folder to write the figure and the tables to")
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
 
 
 def run(args):
@@ -42,7 +53,7 @@ def run(args):
         raise UserError(f"--batch-size: {args.batch_size}: must be 1 or more")
     wanted = sorted({1.0, *args.temperatures})
     if not wanted[0] > 0:
-        raise UserError(f"--temperatures: {wanted[0]} is not above 0: temperatures are")
+        raise UserError(f"--temperatures: {wanted[0]}: must be above 0")
     inside_figures.new_figure(1, 1)  # where matplotlib is missing, say so before the model runs
     register()
     sums = padding.sums_by_temperature(args.path, args.data, args.subset, wanted, args.batch_size, args.cpu)

@@ -25,7 +25,13 @@ CLASSES = 3  # that span a plane
 def add_arguments(parser):
     """Declare the arguments of `labo penultimate`."""
     parser.add_argument("runs", metavar="RUN", nargs="*", help="folder of a training run")
-    parser.add_argument("--system", metavar="NAME=CKPT", action="append", default=[], help="a checkpoint; repeatable")
+    parser.add_argument(
+        "--system",
+        metavar="NAME=CKPT",
+        action="append",
+        default=[],
+        help="a checkpoint under a name of yours; may be repeated",
+    )
     parser.add_argument(
         "--classes",
         nargs=CLASSES,
@@ -33,13 +39,19 @@ def add_arguments(parser):
         required=True,
         help="three classes, or target tokens",
     )
-    parser.add_argument("--data", metavar="DIR", help="folder of the data; without it the one of the training")
-    parser.add_argument("--subset", nargs="+", default=["train", "valid"], help="data to look at")
-    parser.add_argument("--points", type=int, default=100, metavar="N", help="examples of a class in the figure")
+    parser.add_argument("--data", metavar="DIR", help="folder of the data (default: the one the run was trained on)")
+    parser.add_argument("--subset", nargs="+", default=["train", "valid"], help="subsets to project")
+    parser.add_argument(
+        "--points", type=int, default=100, metavar="N", help="number of examples of each class in the figure"
+    )
     parser.add_argument("--max-tokens", type=int, default=4000, help="tokens in a batch, for translation")
-    parser.add_argument("--out", metavar="DIR", default="penultimate", help="folder for the figure and the tables")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers of each seed instead of TSV")
+    parser.add_argument(
+        "--out", metavar="DIR", default="penultimate", help="folder to write the figure and the tables to"
+    )
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON with unrounded numbers of each seed instead of TSV"
+    )
 
 
 def run(args):

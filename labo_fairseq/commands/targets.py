@@ -20,20 +20,34 @@ def add_arguments(parser):
     """Declare the arguments of `labo targets`."""
     parser.add_argument("data", metavar="DATA", help="folder of fairseq binaries, with the dictionaries")
     parser.add_argument("--path", required=True, metavar="CKPT", help="a checkpoint")
-    parser.add_argument("--source", metavar="TEXT", help="a sentence of your own, with --target")
-    parser.add_argument("--target", metavar="TEXT", help="its translation")
-    parser.add_argument("--sentence", type=int, metavar="ID", help="a sentence of the data, counted from 0")
-    parser.add_argument("--subset", default="valid", help="where --sentence is")
+    parser.add_argument("--source", metavar="TEXT", help="a source sentence of your own; needs --target")
+    parser.add_argument("--target", metavar="TEXT", help="the translation of --source")
+    parser.add_argument("--sentence", type=int, metavar="ID", help="number of a sentence of the data, from 0")
+    parser.add_argument("--subset", default="valid", help="subset that --sentence is taken from")
     place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--token", help="the target token whose place is shown, where it is first")
-    place.add_argument("--position", type=int, metavar="N", help="the place in the target sentence, counted from 1")
-    parser.add_argument("--label-smoothing", type=float, default=0.1, metavar="α", help="mass of the smoothing")
-    parser.add_argument("--smoothing-temperature", type=float, default=1.25, metavar="τ", help="of LABO")
-    parser.add_argument("--rho", type=float, default=0.5, metavar="ρ", help="of LABO's adaptive mass")
-    parser.add_argument("--top", type=int, default=8, metavar="K", help="types to show")
-    parser.add_argument("--out", metavar="DIR", default="targets", help="folder for the figure and the table")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    place.add_argument("--token", help="show the target at the first place of this token")
+    place.add_argument(
+        "--position", type=int, metavar="N", help="show the target at this place of the target sentence, from 1"
+    )
+    parser.add_argument(
+        "--label-smoothing",
+        type=float,
+        default=0.1,
+        metavar="α",
+        help="smoothing mass of label smoothing and fixed LABO",
+    )
+    parser.add_argument(
+        "--smoothing-temperature",
+        type=float,
+        default=1.25,
+        metavar="τ",
+        help="temperature of LABO's smoothing distribution",
+    )
+    parser.add_argument("--rho", type=float, default=0.5, metavar="ρ", help="ρ of LABO's adaptive mass")
+    parser.add_argument("--top", type=int, default=8, metavar="K", help="number of types to show")
+    parser.add_argument("--out", metavar="DIR", default="targets", help="folder to write the figure and the table to")
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
 
 
 def run(args):

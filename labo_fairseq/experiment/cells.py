@@ -23,7 +23,7 @@ from .spec import arguments, languages, slug
 # flags that may change between two runs of one cell: they say where things lie, not what is computed
 PLACES = ("--user-dir",)
 # settings of decoding that a cell may be completed by
-ADDED = ("checkpoints", "curve", "ece", "metrics")
+ADDED = ("checkpoints", "curve", "ece", "metrics", "paired")
 # flags of the multilingual tasks that decoding must be given again
 LANGUAGE_FLAGS = (
     "encoder-langtok", "decoder-langtok", "langs", "lang-tok-style", "lang-tok-replacing-bos-eos", "fixed-dictionary",
@@ -353,6 +353,12 @@ def read_json(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def read_status(folder):
+    """The content of a cell's status.json; None where it is missing or damaged."""
+    status = read_json(Path(folder, "status.json"))
+    return status if isinstance(status, dict) and isinstance(status.get("state"), str) else None
 
 
 def write_json(path, content):

@@ -129,10 +129,11 @@ def _supervise(command, log):
     _check_result(follow(command, log, report, close_fds=False), command, log)
 
 
-def follow(command, log, report, **options):
+def follow(command, log, report, begun=lambda process: None, **options):
     """Run a command with its output in a file; returns the exit code.
 
-    report(process, kind, values) is called for each progress report of fairseq-train (train_log.parse_line).
+    begun(process) is called at once, report(process, kind, values) for each progress report of fairseq-train
+    (train_log.parse_line).
     """
     from ..records.train_log import parse_line
 
@@ -147,6 +148,7 @@ def follow(command, log, report, **options):
             **options,
         ) as process,
     ):
+        begun(process)
         for line in process.stdout:
             stream.write(line)
             stream.flush()

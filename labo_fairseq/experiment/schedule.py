@@ -87,7 +87,7 @@ def state(cell, out):
         cells.check_owner(folder, cell)
     except UserError as error:
         return {"state": "failed", "message": str(error)}
-    status = cells.read_json(folder / "status.json") or {"state": "waiting"}
+    status = cells.read_status(folder) or {"state": "waiting"}
     if status["state"] == "running" and not _is_locked(Path(out)):
         status = {**status, "state": "interrupted", "message": "run the experiment again, it goes on here"}
     return status

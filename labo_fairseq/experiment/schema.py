@@ -180,6 +180,7 @@ class Decode(_Part):
     objective: _one(*_among(("nll", "ece"))) = "nll"
     ece: Switch = False
     metrics: _several(*_among(METRICS)) = ["bleu", "chrf2", "tokenized"]
+    paired: Switch = False
     splits: dict[Literal["valid", "test"], Annotated[Any, AfterValidator(lambda size: _split(size))]] = {}
     sweep: Switch = False
     max_tokens: _one(*_whole(1)) = 8192

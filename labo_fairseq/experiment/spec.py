@@ -24,6 +24,7 @@
     curve: [1000, 2000, 4000]       # updates whose checkpoints are scored on validation data
     ece: true                       # measure ECE and NLL on validation and test data
     metrics: [bleu, chrf2, ter]     # of the table; without it bleu, chrf2, tokenized
+    paired: true                    # compare the methods' equal seeds too, by paired tests on the test set
   profiles:
     small: {train: {max-update: 2000}, seeds: [1]}
 
@@ -98,6 +99,7 @@ class Decode:
     curve: tuple = ()  #: updates at which validation BLEU is measured, where a checkpoint was kept
     ece: bool = False  #: whether ECE and NLL are measured on validation and test data
     metrics: tuple = ("bleu", "chrf2", "tokenized")  #: of the table
+    paired: bool = False  #: whether each seed is also compared by itself, by paired tests on the test set
     splits: tuple = ()  #: of (subset, sentences of each split, or "equal" for three equal parts)
     sweep: bool = False
     max_tokens: int = 8192

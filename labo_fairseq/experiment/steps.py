@@ -64,7 +64,7 @@ class Runner:
         status = {"state": "running", "step": "train", "gpu": gpu, "pid": os.getpid()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            before = cells.read_json(folder / "status.json") or {}
+            before = cells.read_status(folder) or {}
             note = cells.claim(folder, cell, self.cpu)
             if before.get("state") == "diverged":  # it would again
                 return before
@@ -98,7 +98,7 @@ class Runner:
         env = _environment(gpu, self.threads if shared else None)
         options = {"cwd": self.out, "env": env, "pass_fds": [self._lock] if self._lock else []}
         if report:
-            code = recipe.follow(command, log, report, **options)
+            code = recipe.follow(command, log, report, self._register, **options)
             if code:
                 raise self._failure(command, log, code)
             return
@@ -112,13 +112,17 @@ class Runner:
             if code:  # inside, so that the output does not get its name
                 raise self._failure(command, log, code)
 
+    def _register(self, process):
+        """Let `stop` end a process, at once where it has been called already."""
+        self._processes.add(process)
+        if self._stopping.is_set():
+            process.terminate()
+
     @contextlib.contextmanager
     def _known(self, process):
         """Let `stop` end a process."""
-        self._processes.add(process)
+        self._register(process)
         try:
-            if self._stopping.is_set():
-                process.terminate()
             yield
         finally:
             self._processes.discard(process)
@@ -241,9 +245,6 @@ class _Steps:
         diverged = []
 
         def follow(process, kind, values):
-            self.runner._processes.add(process)
-            if self.runner._stopping.is_set():
-                process.terminate()
             loss = values.get("loss")
             # parse_line gives None for "nan" only where it is no number at all
             if loss is not None and not math.isfinite(loss) and not diverged:

@@ -64,7 +64,7 @@ class Sweep:
         """Rows T, beam, BLEU, ece, nll, tokens, signatures, sorted by T."""
         wanted = sorted(set(temperatures))
         if any(not t > 0 for t in wanted):
-            raise UserError(f"--sweep-temperatures: {min(wanted)} is not above 0: temperatures are")
+            raise UserError(f"--sweep-temperatures: {min(wanted)}: must be above 0")
         measures = self._measures(wanted)
         rows = []
         for t in tqdm(wanted, desc="temperatures", unit="point"):

@@ -62,6 +62,8 @@ def _tables(experiment, direction, groups, out, which=""):
         corpus = _corpus(next(p for g in groups.values() for p, _ in _done(g)), out)
         made["bleu"] = details.precisions(f"{title}, BLEU and its parts", read, corpus)
         made["confidence"] = details.confidence_of_chosen(f"{title}, probabilities of the chosen tokens", read)
+    if experiment.decode.paired and experiment.baseline in read:
+        made["paired"] = _paired(experiment, f"{title}, equal seeds compared by paired tests", groups, out)
     if experiment.decode.ece:
         scores = {method.name: [s["ece"] for _, s in _done(group) if "ece" in s] for method, group in groups.items()}
         made["calibration"] = details.calibration(f"{title}, calibration of the next token", scores)
@@ -191,6 +193,21 @@ def _scored(read, corpus, metrics):
     if corpus.synthetic:
         lines.append("synthetic corpus: these scores say nothing about real translation")
     return columns, [*lines, *table.notes]
+
+
+def _paired(experiment, title, groups, out):
+    """Each seed of each method beside the baseline of the same seed."""
+    rows, heading, notes = [], [], []
+    for seed in experiment.seeds:
+        of_seed = {method: [(p, s) for p, s in group if p.cell.seed == seed] for method, group in groups.items()}
+        read = _read(of_seed, out)
+        if experiment.baseline not in read or len(read) < 2:
+            continue
+        corpus = _corpus(next(p for g in of_seed.values() for p, _ in _done(g)), out)
+        columns, notes = _scored(read, corpus, experiment.decode.metrics)
+        heading = [["seed", "method", *columns]]
+        rows += [[str(seed), name, *(column[name] for column in columns.values())] for name in read]
+    return TextTable(title, heading + rows or [["seed", "method"]], notes)
 
 
 def _decoding(group):

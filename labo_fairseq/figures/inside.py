@@ -1,4 +1,4 @@
-"""Figures of docs/inside.md, in the style of figures.py."""
+"""Figures of docs/inside.md, in the style of style.py."""
 
 import numpy as np
 

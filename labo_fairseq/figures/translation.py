@@ -38,18 +38,17 @@ def learning_curves(nll, scores, heading):
     nll, scores: {method: [(updates, mean, standard deviation or None)]}
     """
     figure, panels = new_figure(2, 5.6, sharex=True)
-    names = list(dict.fromkeys([*nll, *scores]))
-    for axes, curves in zip(panels, (nll, scores), strict=True):
-        for i, name in enumerate(names):
-            if name in curves:
-                x, y, deviations = zip(*curves[name], strict=True)
-                bars = None if None in deviations else deviations
-                axes.errorbar(x, y, bars, label=plain(name), linewidth=1.4, capsize=2, **marked(i))
+    for i, name in enumerate(dict.fromkeys([*nll, *scores])):
+        for axes, curves in zip(panels, (nll, scores), strict=True):
+            # of no points too, so that the first panel's legend names every method
+            x, y, deviations = zip(*curves[name], strict=True) if name in curves else ([], [], [None])
+            bars = None if None in deviations else deviations
+            axes.errorbar(x, y, bars, label=plain(name), linewidth=1.4, capsize=2, **marked(i))
     panels[0].set_ylabel("nll (bits/token)")
     panels[1].set_ylabel("BLEU")
     panels[1].set_xlabel("updates")
     panels[0].set_title(plain(heading), **title())
-    legend_below(figure, panels[0] if nll else panels[1])
+    legend_below(figure, panels[0])
     return figure
 
 

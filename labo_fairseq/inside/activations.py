@@ -46,7 +46,7 @@ def _of_checkpoint(checkpoint, classes, subsets, data, max_tokens, cpu):
             labels = np.array([indices.index(t) for t in tokens.target.tolist()], int)
             missing = [classes[i] for i in range(CLASSES) if not (labels == i).any()]
             if missing:
-                raise UserError(f"--classes: {', '.join(missing)}: does not occur in {subset}: choose other classes")
+                raise UserError(f"--classes: {', '.join(missing)}: not found in {subset}: choose other classes")
             projected[subset] = project(np.array(member.hidden), labels, member.weight[indices].cpu().numpy())
     return ("classifies images" if is_of_images(task) else "translates"), projected
 
@@ -58,5 +58,5 @@ def class_indices(checkpoint, task, names):
     if unknown:
         listed = known if is_of_images(task) else f"a type of dict.{task.cfg.target_lang}.txt, as subwords are written"
         choose = ", ".join(listed) if isinstance(listed, list) else listed
-        raise UserError(f"--classes: {', '.join(unknown)}: {checkpoint} does not know it: choose from {choose[:300]}")
+        raise UserError(f"--classes: {', '.join(unknown)}: unknown to {checkpoint}: choose from {choose[:300]}")
     return [known.index(name) if isinstance(known, list) else known[name] for name in names]

@@ -149,7 +149,9 @@ def points(folder, data=None, cpu=False):
     by_method = {}
     for path in tqdm(runs, desc="smoothness", unit="run", leave=False, delay=2):
         if teachers[path] and teachers[path] not in runs:
-            raise UserError(f"{path}: its teacher, {teachers[path]}, is not there or not finished: run the experiment")
+            raise UserError(
+                f"{path}: its teacher, {teachers[path]}, is missing or unfinished: run the experiment again"
+            )
         by_method.setdefault(path.parent.name, []).append(_seed(path, runs, teachers, data, cpu))
     joined = [_joined(seeds) for seeds in by_method.values()]
     return sorted(joined, key=lambda p: (not p.curve.startswith("M"), p.curve, p.gamma))

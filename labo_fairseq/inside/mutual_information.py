@@ -60,7 +60,7 @@ def checkpoints_of(run):
     checkpoints = sorted((inside if inside.is_dir() else run).glob("checkpoint*.pt"))
     checkpoints = [path for path in checkpoints if path.name != "checkpoint_best.pt"]
     if not checkpoints:
-        raise UserError(f"{run}: has no checkpoints but perhaps the best one: train without --no-epoch-checkpoints")
+        raise UserError(f"{run}: has no checkpoints of epochs or updates: train without --no-epoch-checkpoints")
     return checkpoints
 
 

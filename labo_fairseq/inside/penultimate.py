@@ -47,7 +47,9 @@ def plane(templates):
     q, r = np.linalg.qr(edges)
     lengths = np.abs(np.diag(r))
     if not lengths.min() > _FLAT * np.linalg.norm(edges, axis=0).max():
-        raise UserError("the templates of the three classes lie on a line, so no plane: choose other classes")
+        raise UserError(
+            "--classes: the templates of the three classes lie on a line and span no plane: choose other classes"
+        )
     return q * np.sign(np.diag(r))
 
 

@@ -90,7 +90,9 @@ def _mass_on_label(folder, flags, classes):
     if flags.get("criterion") == "cross_entropy":
         return 1.0
     if flags.get("criterion") != "label_smoothing" or flags.get("smoothing-prior", "uniform") != "uniform":
-        raise UserError(f"{folder}: was not trained with uniform label smoothing: the theory is of that alone")
+        raise UserError(
+            f"{folder}: was not trained with uniform label smoothing, which the theory is about: give another run"
+        )
     amount, form = float(flags.get("label-smoothing", 0.1)), flags.get("smoothing-form", "torch")
     return theory.conventions(amount, form, classes).target
 

@@ -132,7 +132,9 @@ def conventions(value, form, classes):
     p = {"target": value, "torch": 1 - value * (classes - 1) / classes}.get(form, 1 - value)
     # α is p's linear function, so that α above 1 (p below 1/K) converts too
     if not -1e-12 <= p <= 1 + 1e-12:
-        raise UserError(f"smoothing {value:g} in the {form} form: leaves {p:g} on the label, which must be in [0, 1]")
+        raise UserError(
+            f"smoothing {value:g} in the {form} form: leaves {p:g} on the label: choose an amount that leaves 0 to 1"
+        )
     _check(1.0, "clean rate", classes)
     wrong = 1 - p
     return Conventions(p, wrong * classes / (classes - 1), wrong, wrong)

@@ -36,7 +36,9 @@ for update in range(begin + 1, 5):
     print("2026-01-02 03:04:05 | INFO | valid | " + line, flush=True)
     if loss == "nan":
         time.sleep(60)
-    last.write_text(str(update))
+    aside = last.with_suffix(".tmp")
+    aside.write_text(str(update))
+    aside.replace(last)
     if update % 2 == 0:
         (save / f"checkpoint_1_{update}.pt").write_text(f"{criterion} {update}")
     if update == 2 and os.environ.get("FAIL") == criterion:
@@ -342,6 +344,17 @@ def test_bleu_has_its_parts_beside_it(experiment, content, out):
     assert float(confident["mean"]) == pytest.approx(2**-0.5, abs=5e-4) and confident["surprisal (bits)"] == "0.500"
 
 
+def test_equal_seeds_are_compared_by_paired_tests(experiment, content, out):
+    content["decode"] |= {"paired": True, "metrics": ["bleu"]}
+    experiment()
+    rows, notes = table_at(out / "de-en/paired.tsv")
+    assert [(row["seed"], row["method"]) for row in rows] == [(s, m) for s in "12" for m in ("smoothing", "labo")]
+    # both methods of a seed are the same in the stand-in, and the seeds differ by two wrong lines
+    assert {row["BLEU p (bootstrap)"] for row in rows if row["method"] == "labo"} == {"1.0000"}
+    assert float(rows[0]["BLEU"]) > float(rows[2]["BLEU"])
+    assert any("paired bootstrap" in note for note in notes)
+
+
 def test_kept_checkpoints(tmp_path):
     made, scored = tmp_path / "checkpoints", tmp_path / "curve"
     made.mkdir(), scored.mkdir()
@@ -508,7 +521,8 @@ def test_a_terminated_run_stops_its_trainings(experiment, hanging, out, number):
     assert hanging.wait(timeout=60) == 130
     assert state(out, "labo/seed1")["state"] == "stopped"
     calls(out)
-    assert experiment()[0] == 0  # the lock is free, so no training was left behind
+    code, rows, _ = experiment()
+    assert code == 0, rows  # the lock is free, so no training was left behind
     assert ["train", "de-en/labo/seed1", 2, None] in calls(out)
 
 

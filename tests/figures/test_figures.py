@@ -1,5 +1,7 @@
 """Figures by what they show: how many panels, which labels, as many lines as systems, the numbers in the lines."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from labo_fairseq.analysis.confidence import histograms
 from labo_fairseq.analysis.splits import Part
 from labo_fairseq.analysis.words import FREQUENCIES, Matches
 from labo_fairseq.errors import UserError
-from labo_fairseq.figures import images, inside, noise, reliability, style, sweeps, translation
+from labo_fairseq.figures import images, inside, noise, noise_comparison, reliability, style, sweeps, translation
 from labo_fairseq.inside.penultimate import Projection
 from labo_fairseq.measures.calibration import bin_sums
 from labo_fairseq.measures.calibration import reliability as bins_of
@@ -58,6 +60,44 @@ def test_training_curves_show_validation_in_bits():
     assert legend(figure) == ["one", "two"] and len(axes.lines) == 4  # a thin line of training for each
     assert data(curves(axes)["one"]) == [[100, 200], [5.0, 4.0]]
     assert axes.get_xlabel() == "update" and "bits" in axes.get_ylabel()
+
+
+def test_learning_curves_show_nll_and_bleu_with_deviations():
+    nll = {"ls": [(1000, 4.0, 0.1), (2000, 3.0, 0.2)], "_labo": [(1000, 5.0, None), (2000, 3.5, None)]}
+    scores = {"_labo": [(2000, 31.0, None)], "mle": [(1000, 30.0, None)]}
+    figure = translation.learning_curves(nll, scores, "Title")
+    above, below = figure.axes
+    assert (above.get_ylabel(), below.get_ylabel(), below.get_xlabel()) == ("nll (bits/token)", "BLEU", "updates")
+    assert above.get_title(loc="left") == "Title"
+    assert next(data(line) for line in above.lines if len(line.get_xdata()) == 2) == [[1000, 2000], [4.0, 3.0]]
+    assert legend(figure) == ["ls", " _labo", "mle"]  # mle, though only BLEU was measured of it
+    (bars,) = [c for c in above.collections if len(c.get_segments()) == 2]
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[3.9, 4.1], [2.8, 3.2]]
+    # a method has one colour in both panels
+    assert {line.get_color() for line in below.lines if len(line.get_xdata())} == set(style.COLOURS[1:3])
+
+
+def test_comparisons_with_the_theory_are_drawn_for_each_type(tmp_path, monkeypatch, capsys):
+    drawn = {}
+    monkeypatch.setattr(style, "save", lambda figure, path: drawn.update({path.name: figure}))
+    compared = [
+        SimpleNamespace(type="alpha", clean_rate=a, p=p, classes=10, predicted=a + p, fitted=a, held_out=p,
+                        averaging=1.0, accuracy=a * p, best_accuracy=None)
+        for a in (0.6, 0.8) for p in (0.5, 0.9)
+    ]  # fmt: skip
+    noise_comparison.draw(compared, tmp_path, lambda kind, masses, rate, classes: masses)
+    names = ("accuracy", "curves", "errors", "landscape", "optima", "slices")
+    assert sorted(drawn) == [f"{name}_alpha.png" for name in names]
+    panels = drawn["slices_alpha.png"].axes
+    assert [axes.get_title(loc="left") for axes in panels] == [f"α type, clean rate {a}" for a in (0.6, 0.8)]
+    assert data(curves(panels[0])["held-out images"]) == [[0.5, 0.9], [0.5, 0.9]]
+    (axes,) = drawn["errors_alpha.png"].axes
+    assert legend(drawn["errors_alpha.png"]) == ["a = 0.6", "a = 0.8"] and axes.get_ylabel() == "error (%)"
+    assert data(axes.lines[0])[1] == pytest.approx([70, 46])  # 100 - 100·0.6·p
+    titles = [axes.get_title(loc="left") for axes in drawn["accuracy_alpha.png"].axes]
+    assert "accuracy (+: highest)" in titles and not any("best epoch" in title for title in titles)
+    noise_comparison.draw(compared[:1], tmp_path, lambda kind, masses, rate, classes: masses)
+    assert "one clean rate or p alone" in capsys.readouterr().err
 
 
 def test_scores_of_splits_are_bars_with_intervals():
