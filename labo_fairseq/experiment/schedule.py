@@ -59,14 +59,15 @@ def state(cell, out):
 def chosen_point(found, directions, method):
     """The grid's point with the best score on validation data; None while a candidate is still to come.
 
-    found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have. Of several
-    directions the mean counts.
+    found: pairs of (Cell, status), in any order. Candidates that failed or diverged are left out; None where all have.
+    Of several directions the mean counts; of equal scores the first point in the file, whichever was done first.
     """
     candidates = [(c, s) for c, s in found if c.directions == directions and c.method == method]
     first = [(c, s) for c, s in candidates if c.seed == c.experiment.seeds[0]]
     if len(first) < len(method.candidates()) or any(s["state"] in ("waiting", "running") for _, s in first):
         return None
     done = [(c, s) for c, s in first if s["state"] == "done"]
+    done.sort(key=lambda pair: method.candidates().index(pair[0].grid))
     return max(done, key=lambda pair: _valid_score(*pair))[0].grid if done else None
 
 
