@@ -14,7 +14,7 @@ from ..functional.calibration import TokenStatistics
 from ..functional.calibrators import Temperature
 from ..measures.calibration import bin_sums, reliability, signature, subword_unit
 from .file import Calibration, Member, classes_record, dictionary_record
-from .fit import fit
+from .fit import fit, fit_and_check
 from .groups import type_groups
 from .token_measures import by_group
 
@@ -58,7 +58,7 @@ def calibrate(settings, folder):
     fitting = Fitting(settings.calibrator, settings.objective, groups, settings.seed)
 
     found = fitting.cross_fitted(tokens)
-    calibrators = [fitting.fit(tokens.only(i)) for i in range(len(paths))]
+    calibrators, problems = zip(*(fitting.fit_and_check(tokens.only(i)) for i in range(len(paths))), strict=True)
     if settings.test_subset:
         test = collect(models, task, settings.test_subset, folder, settings.max_tokens)
         uncalibrated = [Temperature()] * len(paths)
@@ -72,7 +72,11 @@ def calibrate(settings, folder):
             groups,
             lambda count, temperature=temperature: signature(temperature, unit, count),
         )
-    measures["warnings"] = _warnings(found)
+    measures["warnings"] = [
+        f"{os.path.basename(path)}: {problem}: do not use this calibrator, or fit it on other data"
+        for path, problem in zip(paths, problems, strict=True)
+        if problem is not None
+    ] + _warnings(found)
     calibration = Calibration(
         members=[
             Member(os.path.basename(path), sha256(path), calibrator)
@@ -128,6 +132,10 @@ class Fitting:
     def fit(self, tokens, index=None):
         """The calibrator of a `Tokens` of one member."""
         return fit(self.kind, tokens, self.groups, self.objective, index)
+
+    def fit_and_check(self, tokens):
+        """(calibrator, problem) of a `Tokens` of one member; see fit.fit_and_check."""
+        return fit_and_check(self.kind, tokens, self.groups, self.objective)
 
     def cross_fitted(self, tokens):
         """{"before", "after": TokenStatistics}, for an ensemble those of the members "member 1 before", … too.

@@ -21,7 +21,11 @@ def _log_softmax(logits):
 
 @dataclass(frozen=True)
 class Temperature:
-    """softmax(z/T), one T > 0 for every step. T = 1 is the model itself, bit for bit."""
+    """softmax(z/T), one T > 0 for every step. T = 1 is the model itself, bit for bit.
+
+    >>> Temperature(2.0).log_probs(torch.tensor([0.0, 2.0])).exp()  # softmax of 0 and 1
+    tensor([0.2689, 0.7311])
+    """
 
     temperature: float = 1.0
 
