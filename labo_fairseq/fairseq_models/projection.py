@@ -57,15 +57,19 @@ def dense_logits(model, net_input):
 
 
 def _adaptive_log_probs(softmax, hidden):
-    """fairseq's AdaptiveSoftmax.get_log_prob, which overwrites tensors that its own backward pass needs."""
-    x = softmax.dropout_module(hidden)
+    """fairseq's AdaptiveSoftmax.get_log_prob, which overwrites tensors that its own backward pass needs.
+
+    hidden: (..., D); returns (..., V)
+    """
+    # a head that is tied to the embedding takes rows alone, (N, D), and none that are not contiguous
+    x = softmax.dropout_module(hidden).reshape(-1, hidden.size(-1))
     head = torch.log_softmax(softmax.head(x).float(), -1)
     shortlist = softmax.cutoff[0]
     parts = [head[..., :shortlist]]
     for i, tail in enumerate(softmax.tail):
         cluster = head[..., shortlist + i : shortlist + i + 1]
         parts.append(cluster + torch.log_softmax(tail(x).float(), -1))
-    return torch.cat(parts, -1)
+    return torch.cat(parts, -1).unflatten(0, hidden.shape[:-1])
 
 
 def obstacle(model):
