@@ -17,6 +17,7 @@ from omegaconf import II
 
 from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
+from ..fairseq_models.suitability import check_batch, check_output, check_task
 from ..functional import RDrop, WithZLoss, ZLossAround, projection_loss, token_loss
 from ..functional.calibration import bin_sums
 from ..functional.kernels import choose_kernel
@@ -69,6 +70,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
     needs_logits = None  # why the method cannot do without the logits of the batch, in words
 
     def __init__(self, cfg, task):
+        check_task(task, f"--criterion {cfg._name}")
         super().__init__(task)
         self.cfg = cfg
         if cfg.ignore_prefix_size < 0:
@@ -77,7 +79,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
         within("--rdrop-weight", cfg.rdrop_weight, 0)
         self.check(cfg)
         self._path = self._loss_kernel = None
-        self._warned = False
+        self._warned = self._checked = False
         if cfg.bf16_products:
             torch.backends.mkldnn.matmul.fp32_precision = "bf16"
 
@@ -99,6 +101,9 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def forward(self, model, sample, reduce=True):
         """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
+        if not self._checked:
+            check_batch(self.task, model, sample, f"--criterion {self.cfg._name}")
+            self._checked = True
         loss, passes = self._complete_loss(model, sample)
         target = self._targets(model, sample)
         ntokens, nsentences = self._counted(target, sample)
@@ -151,6 +156,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def _dense(self, model, net_input, target, loss, passes):
         logits = self._rows(dense_logits(model, net_input), passes)
+        check_output(self.task, model, logits, len(target), f"--criterion {self.cfg._name}")
         out = token_loss(logits, target, loss, self.padding_idx, self._counts_hits(model))
         return out.loss.sum() + self.parameter_loss(model, logits, target), *out
 
