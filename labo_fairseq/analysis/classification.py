@@ -29,18 +29,26 @@ TESTED = ("accuracy", "top-5", "ECE", "ECE after")
 
 @dataclass(frozen=True)
 class Seed:
-    """One training: predictions to measure, the temperature that other images chose (None without such), notes."""
+    """One training: predictions to measure, the temperature that other images chose (None without such), notes.
+
+    temperature_problem: why no temperature is the best one, or None
+    """
 
     test: predictions.Predictions
     temperature: float | None
     warnings: tuple = ()
+    temperature_problem: str | None = None
 
     def measured(self):
-        """{name: value}: measures.classification.measures, and ece_after, nll_after, temperature (None without T)."""
+        """{name: value}: measures.classification.measures, and what follows from the temperature (None without T).
+
+        ece_after, nll_after, signature_after, temperature, temperature_problem
+        """
         before = measures(self.test.logits, self.test.labels)
         after = {} if self.temperature is None else measures(self.test.logits, self.test.labels, self.temperature)
         extra = {f"{name}_after": after.get(name) for name in ("ece", "nll", "signature")}
-        return {**before, **extra, "temperature": self.temperature}
+        own = {"temperature": self.temperature, "temperature_problem": self.temperature_problem}
+        return {**before, **extra, **own}
 
 
 def seed_of(checkpoint, subset, fit_subset, fit_share=1.0):
@@ -60,8 +68,10 @@ def seed_of(checkpoint, subset, fit_subset, fit_share=1.0):
         if images.clean_labels is not None:
             wrong = 100 * float((images.clean_labels != images.labels).mean())
             notes.append(f"{name}: {wrong:.1f} % of the labels are noise that the training run added: all is by them")
-    temperature = fit_temperature(predictions.share_of(fitted, fit_share))
-    return Seed(test, temperature, tuple(dict.fromkeys(notes)))
+    temperature, problem = fit_temperature(predictions.share_of(fitted, fit_share))
+    if problem is not None:
+        notes.append(f"{checkpoint}: {problem}: the measures after calibration mean little")
+    return Seed(test, temperature, tuple(dict.fromkeys(notes)), problem)
 
 
 def check_same_images(systems):
@@ -147,7 +157,7 @@ def most_frequent_mistakes(name, classes, counts, most=5):
 
 
 def fit_temperature(images):
-    """The T in [0.1, 10] of the lowest negative log-likelihood (Guo et al. 2017) of some Predictions."""
+    """The Optimum in T of the negative log-likelihood (Guo et al. 2017) of some Predictions; see temperature.search."""
     return search(
         lambda factors: [negative_log_likelihood(images.logits, images.labels, t) for t in factors], precision=1e-5
     )

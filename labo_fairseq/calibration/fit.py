@@ -7,7 +7,6 @@ searched on the same grid for the lowest ECE, which has no gradient to follow.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from ..fairseq_models.tokens import Tokens
 from ..functional.calibration import bin_sums
 from ..functional.calibrators import Adaptive, Grouped, Temperature
 from ..measures.calibration import BINS, ece
-from ..measures.temperature import search as search_factor
+from ..measures.temperature import search
 
 # standard deviations of the normal priors around the scalar calibrator
 _PRIOR_LOG_TEMPERATURE, _PRIOR_WEIGHT = 0.5, 1.0
@@ -29,22 +28,31 @@ def fit(kind: str, tokens: Tokens, groups: Any, objective: str = "nll", index: t
     groups: TypeGroups of the dictionary
     objective: "nll" or "ece"
     """
-    scalar = search(tokens, index, lambda factor: Temperature(factor), objective if kind == "temperature" else "nll")
+    return fit_and_check(kind, tokens, groups, objective, index)[0]
+
+
+def fit_and_check(
+    kind: str, tokens: Tokens, groups: Any, objective: str = "nll", index: torch.Tensor | None = None
+) -> tuple[Any, str | None]:
+    """(calibrator, why no scalar temperature is the best one, or None); arguments as of `fit`."""
+    scalar, problem = _search(tokens, index, Temperature, objective if kind == "temperature" else "nll")
     if kind == "temperature":
-        return scalar
+        return scalar, problem
     start, spread, build = (_grouped if kind == "grouped" else _adaptive)(math.log(scalar.temperature), groups)
     parameters = _minimize(tokens, index, start, spread, build)
     if objective == "nll":
-        return build(parameters)
+        return build(parameters), problem
     # the parameters that a common factor of all temperatures moves
     moved = torch.ones_like(parameters)
     moved[1 if kind == "adaptive" else -1 :] = 0
-    return search(tokens, index, lambda factor: build(parameters + math.log(factor) * moved), objective)
+    calibrator, second = _search(tokens, index, lambda factor: build(parameters + math.log(factor) * moved), objective)
+    return calibrator, problem or second
 
 
-def search(tokens: Tokens, index: torch.Tensor | None, build: Callable, objective: str) -> Any:
-    """build(factor) with the factor that minimizes the objective; see measures.temperature.search."""
-    return build(search_factor(lambda factors: _values(tokens, index, [build(x) for x in factors], objective)))
+def _search(tokens, index, build, objective):
+    """(build(factor) with the factor that minimizes the objective, problem); see measures.temperature.search."""
+    factor, problem = search(lambda factors: _values(tokens, index, [build(x) for x in factors], objective))
+    return build(factor), problem
 
 
 def _values(tokens, index, candidates, objective):

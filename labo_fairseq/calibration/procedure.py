@@ -17,7 +17,7 @@ from ..functional.calibration import TokenStatistics
 from ..functional.calibrators import Temperature
 from ..measures.calibration import bin_sums, reliability, signature, subword_unit
 from .file import Calibration, Member, classes_record, dictionary_record
-from .fit import fit
+from .fit import fit, fit_and_check
 from .groups import type_groups
 from .token_measures import by_group
 
@@ -61,7 +61,8 @@ def calibrate(settings: Settings, folder: str | Path) -> Result:
     fitting = Fitting(settings.calibrator, settings.objective, groups, settings.seed)
 
     statistics_of = fitting.cross_fitted(tokens)
-    calibrators = [fitting.fit(tokens.only(i)) for i in range(len(paths))]
+    fits = [fitting.fit_and_check(tokens.only(i)) for i in range(len(paths))]
+    calibrators, problems = [calibrator for calibrator, _ in fits], [problem for _, problem in fits]
     if settings.test_subset:
         test = collect(models, task, settings.test_subset, folder, settings.max_tokens)
         uncalibrated = [Temperature()] * len(paths)
@@ -75,7 +76,11 @@ def calibrate(settings: Settings, folder: str | Path) -> Result:
             groups,
             functools.partial(_signature, temperature, unit),
         )
-    measures["warnings"] = _warnings(statistics_of)
+    measures["warnings"] = [
+        f"{os.path.basename(path)}: {problem}: do not use this calibrator, or fit it on other data"
+        for path, problem in zip(paths, problems, strict=True)
+        if problem is not None
+    ] + _warnings(statistics_of)
     calibration = Calibration(
         members=[
             Member(os.path.basename(path), sha256(path), calibrator)
@@ -135,6 +140,10 @@ class Fitting:
     def fit(self, tokens: Tokens, index: torch.Tensor | None = None) -> Any:
         """The calibrator of a `Tokens` of one member."""
         return fit(self.kind, tokens, self.groups, self.objective, index)
+
+    def fit_and_check(self, tokens: Tokens) -> tuple[Any, str | None]:
+        """(calibrator, problem) of a `Tokens` of one member; see fit.fit_and_check."""
+        return fit_and_check(self.kind, tokens, self.groups, self.objective)
 
     def cross_fitted(self, tokens: Tokens) -> dict[str, TokenStatistics]:
         """{"before", "after": TokenStatistics}, for an ensemble those of the members "member 1 before", … too.

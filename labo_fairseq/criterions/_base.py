@@ -19,6 +19,7 @@ from omegaconf import II
 from ..compat.precision import allow_bf16_products
 from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
+from ..fairseq_models.suitability import check_batch, check_output, check_task
 from ..functional import RDrop, RowLoss, projection_loss, token_loss, with_z_loss
 from ..functional.calibration import bin_sums
 from ..functional.kernels import choose_kernel
@@ -38,7 +39,7 @@ class LabelRegularizedConfig(FairseqDataclass):
         default=False,
         metadata={"help": "validation: log `ece`, the expected calibration error of the next token (15 bins)"},
     )
-    ignore_prefix_size: int = field(default=0, metadata={"help": "ignore the first N target tokens"})
+    ignore_prefix_size: int = field(default=0, metadata={"help": "ignore the first N tokens of each target"})
     projection: ChoiceEnum(["auto", "fused", "dense"]) = field(
         default="auto",
         metadata={
@@ -74,6 +75,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
     needs_logits: str | None = None  # why the method cannot do without the logits of the batch, in words
 
     def __init__(self, cfg: Any, task: Any):
+        check_task(task, f"--criterion {cfg._name}")
         super().__init__(task)
         self.cfg = cfg
         if cfg.ignore_prefix_size < 0:
@@ -82,6 +84,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
         within("--rdrop-weight", cfg.rdrop_weight, 0)
         self.check(cfg)
         self._path = self._loss_kernel = None
+        self._warned = self._checked = False
 
     @classmethod
     def build_criterion(cls, cfg: Any, task: Any) -> Any:
@@ -113,26 +116,30 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def forward(self, model: Any, sample: dict, reduce: bool = True) -> Any:
         """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
+        if not self._checked:
+            check_batch(self.task, model, sample, f"--criterion {self.cfg._name}")
+            self._checked = True
         loss, passes = self._complete_loss(model, sample)
         target = self._targets(model, sample)
+        ntokens, nsentences = self._counted(target, sample)
         compute = self._fused if self._uses_fused(model, reduce) else self._dense
         total, value, nll, confidence, hits = compute(
             model, _net_input(sample, passes), _rows_of(target, passes), loss, passes
         )
         # the rows of two passes are neighbours: the pair's value stands in its first row
         value, nll = value[::passes], nll.view(-1, passes).mean(1)
-        sample_size = sample["target"].size(0) if self.cfg.sentence_avg else sample["ntokens"]
+        sample_size = nsentences if self.cfg.sentence_avg else ntokens
         result = total if reduce else value
         logging_output = {
             "loss": result.data,
             "nll_loss": nll.sum() if reduce else nll,
-            "ntokens": sample["ntokens"],
+            "ntokens": ntokens,
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
         if self.cfg.report_accuracy:
             logging_output["n_correct"] = hits[::passes].sum()
-            logging_output["total"] = target.ne(self.padding_idx).sum()
+            logging_output["total"] = ntokens
         if self._reports_calibration(model):
             kept = target.ne(self.padding_idx)
             logging_output.update(_bin_log(bin_sums(confidence[kept], hits[kept], BINS)))
@@ -164,21 +171,38 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def _dense(self, model, net_input, target, loss, passes):
         logits = self._rows(dense_logits(model, net_input), passes)
+        check_output(self.task, model, logits, len(target), f"--criterion {self.cfg._name}")
         out = token_loss(logits, target, loss, self.padding_idx, self._counts_hits(model))
         return out.loss.sum() + self.parameter_loss(model, logits, target), *out
 
     def _targets(self, model, sample):
-        """Target of every row, flat."""
-        return self._rows(model.get_targets(sample, None).unsqueeze(-1)).squeeze(-1)
+        """Target of every row, flat; padding where there is no loss, as in the prefix that is ignored."""
+        target, prefix = model.get_targets(sample, None), self.cfg.ignore_prefix_size
+        if prefix:
+            # not the first columns: those of a sentence that is padded on the left hold padding
+            target = target.masked_fill(target.ne(self.padding_idx).cumsum(1) <= prefix, self.padding_idx)
+        return target.flatten()
+
+    def _counted(self, target, sample):
+        """How many targets have a loss, and how many sentences have such a target."""
+        kept = target.ne(self.padding_idx).view(sample["target"].size(0), -1)
+        ntokens = int(kept.sum())
+        if not ntokens and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s: a batch has no target to learn from: all are padding or among the first %d (--ignore-prefix-size)",
+                self.cfg._name,
+                self.cfg.ignore_prefix_size,
+            )
+        return ntokens, int(kept.any(1).sum())
 
     def _rows(self, x, passes=1):
-        """(batch·passes, length, D) without the prefix as (batch·length·passes, D), the passes of a token together.
+        """(batch·passes, length, D) as (batch·length·passes, D), the passes of a token together.
 
         x may be (batch·passes, D): an image is a sentence of one token.
         """
         if x.dim() == 2:
             x = x.unsqueeze(1)
-        x = x[:, self.cfg.ignore_prefix_size :]
         if passes > 1:
             x = x.unflatten(0, (-1, passes)).transpose(1, 2)
         return x.reshape(-1, x.size(-1))
@@ -216,6 +240,8 @@ class LabelRegularizedCriterion(FairseqCriterion):
     def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
         """Sums of the workers to the numbers that fairseq logs: base 2, `ppl` from the plain likelihood.
 
+        loss, nll_loss and ppl are None where no target counted.
+
         Under multilingual_translation, whose sums come a second time as `de-en:loss` and so on, each number is logged
         for each pair of languages too.
         """
@@ -236,9 +262,12 @@ def _log_metrics(prefix, logging_outputs):
         return sum(log.get(prefix + key, 0) for log in logging_outputs)
 
     ntokens, sample_size = total("ntokens"), total("sample_size")
-    metrics.log_scalar(f"{prefix}loss", total("loss") / sample_size / math.log(2), sample_size, round=3)
-    metrics.log_scalar(f"{prefix}nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
-    metrics.log_derived(f"{prefix}ppl", lambda meters: utils.get_perplexity(meters[f"{prefix}nll_loss"].avg))
+    # where nothing counts there is no mean: None with weight 0 leaves other batches' mean as it is, and without "loss"
+    # fairseq's trainer would log -1 in its place
+    loss, nll = (total("loss") / sample_size, total("nll_loss") / ntokens) if ntokens else (None, None)
+    metrics.log_scalar(f"{prefix}loss", _bits(loss), sample_size, round=3)
+    metrics.log_scalar(f"{prefix}nll_loss", _bits(nll), ntokens, round=3)
+    metrics.log_derived(f"{prefix}ppl", lambda meters: _perplexity(meters[f"{prefix}nll_loss"].avg))
     counted = utils.item(total("total"))
     if counted > 0:
         metrics.log_scalar(f"{prefix}total", counted)
@@ -249,6 +278,14 @@ def _log_metrics(prefix, logging_outputs):
         # a key that begins with "_" is added up over the batches, but not shown
         metrics.log_scalar(f"_{prefix}calibration_bins", sums)
         metrics.log_derived(f"{prefix}ece", lambda meters: _ece(meters, prefix))
+
+
+def _bits(nats):
+    return None if nats is None else nats / math.log(2)
+
+
+def _perplexity(bits):
+    return None if bits is None else utils.get_perplexity(bits)
 
 
 def _bin_log(sums):

@@ -11,6 +11,7 @@ from fairseq.models import FairseqMultiModel
 
 from ..errors import UserError
 from .projection import obstacle
+from .suitability import check_task
 
 
 def is_of_images(task: Any) -> bool:
@@ -36,6 +37,7 @@ def load_models(paths: list[str], data: str | None, device: str, overrides: dict
             loaded, _, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides, task=task)
         except (ValueError, FileNotFoundError) as error:
             raise UserError(str(error).replace("\n", " ") or f"{path}: cannot be loaded") from error
+        check_task(task, path, "give a checkpoint of another task")
         model = _of_direction(loaded[0], task, path)
         reason = None if is_of_images(task) else obstacle(model)
         if reason is not None:

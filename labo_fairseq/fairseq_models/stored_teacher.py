@@ -26,6 +26,7 @@ from fairseq.data import LanguagePairDataset
 
 from ..errors import UserError
 from ..functional import stored_logits
+from .suitability import check_two_dictionaries
 
 FORMAT = "labo teacher probabilities 1"
 _PROBES = 8  # sentences of each subset that are looked up before training begins
@@ -35,8 +36,7 @@ class StoredTeacher:
     """The teacher of `--teacher-probs`. Raises UserError for a file that is damaged or of other dictionaries."""
 
     def __init__(self, path: str | Path, task: Any):
-        if getattr(task, "target_dictionary", None) is None:
-            raise UserError("--teacher-probs: is for text, and this task has no dictionary: use --teacher-path")
+        check_two_dictionaries(task, "--teacher-probs", "use --teacher-path")
         self.path, self.task = path, task
         self._content = _load(path)
         if self._content["dictionaries"] != dictionary_hashes(task):

@@ -16,6 +16,7 @@ from ..files import sha256, write_aside
 from .batches import batches
 from .loading import chosen_device
 from .stored_teacher import FORMAT, dictionary_hashes, sentence_keys
+from .suitability import check_task, check_two_dictionaries
 from .teacher import ModelTeacher, load_model, task_of
 
 _LOGITS = 1 << 22  # that exist at a time
@@ -24,6 +25,8 @@ _LOGITS = 1 << 22  # that exist at a time
 def load_teacher(paths: list[str], data: str, cpu: bool = False) -> tuple[ModelTeacher, Any]:
     """(the teacher of some checkpoints, its task on the folder `data`), in evaluation mode on the device."""
     task = task_of(paths[0], data)
+    check_two_dictionaries(task, paths[0], "train the student with --teacher-path, without a file of targets")
+    check_task(task, paths[0], "give a teacher of another task")
     device = chosen_device(cpu)
     return ModelTeacher([load_model(path, task).to(device) for path in paths]), task
 

@@ -1,6 +1,7 @@
 """Accuracy, top-5 accuracy and ECE of the model's logits, logged by the task for every criterion alike."""
 
 import contextlib
+import logging
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from fairseq import metrics
 from ..fairseq_models.projection import unwrap
 from ..functional.calibration import bin_sums
 from ..measures.calibration import BINS, ece
+
+logger = logging.getLogger(__name__)
 
 _COUNT, _CORRECT, _TOP5 = "_images", "_images_correct", "_images_top5"
 _CLEAN_COUNT, _CLEAN_CORRECT = "_images_clean", "_images_clean_correct"
@@ -50,7 +53,7 @@ class ScaledLog:
             return
         sums = np.array([sum(float(log.get(key, 0)) for log in logging_outputs) for key in _SCALED_KEYS])
         metrics.log_scalar("_images_scaled", sums)
-        metrics.log_derived("temperature", lambda meters: TEMPERATURES[_scaled(meters)[:, 0].argmin()])
+        metrics.log_derived("temperature", _temperature)
         metrics.log_derived("ece_scaled", _ece_scaled)
 
 
@@ -101,6 +104,16 @@ def _percent(meters, key, count_key=_COUNT):
 
 def _scaled(meters):
     return meters["_images_scaled"].sum.reshape(len(TEMPERATURES), 1 + BINS)
+
+
+def _temperature(meters):
+    best = int(_scaled(meters)[:, 0].argmin())
+    if best in (0, len(TEMPERATURES) - 1):
+        logger.warning(
+            "temperature: %s is the end of what --report-scaled-ece tries: labo classify-report searches further",
+            TEMPERATURES[best],
+        )
+    return TEMPERATURES[best]
 
 
 def _ece_scaled(meters):

@@ -90,7 +90,8 @@ def test_equal_to_the_measures_of_training(count, classes, temperature, seed):
 def test_the_temperature_has_no_slope():
     """At the minimum the mean logit under the model equals that of the true class (derivative by 1/T)."""
     found = make(2000)
-    temperature = classification.fit_temperature(found)
+    temperature, problem = classification.fit_temperature(found)
+    assert problem is None
     p = np.exp(log_probabilities(found.logits, temperature))
     slope = (p * found.logits).sum(1).mean() - found.logits[np.arange(len(found)), found.labels].mean()
     assert abs(slope) < 1e-3

@@ -255,3 +255,25 @@ def test_a_model_without_a_plain_projection_says_what_to_do(capsys, run_cli, tin
     code, _, log = calibrate(capsys, tiny_bin, "--path", tmp_path / "checkpoint_last.pt", "--out", tmp_path / "out")
     assert code == 2
     assert "adaptive softmax: calibration needs a Transformer decoder with a plain output projection" in last_line(log)
+
+
+@pytest.mark.parametrize(
+    "scale, problem",
+    [(0.0, "every temperature fits equally well"), (1e5, "the fit improves up to T = 1000"), (50.0, None)],
+)
+def test_a_temperature_that_is_not_the_best_is_said(capsys, tiny_bin, checkpoints, tmp_path, scale, problem):
+    """The features, and with them the logits, times `scale`: all 0, or so large that the best T lies far from 1."""
+    state = load_safely(checkpoints[0])
+    for part in ("weight", "bias"):
+        state["model"][f"decoder.layers.0.final_layer_norm.{part}"] *= scale
+    torch.save(state, tmp_path / "scaled.pt")
+    code, out, err = calibrate(capsys, tiny_bin, "--path", tmp_path / "scaled.pt", "--out", tmp_path, "--json")
+    assert code == 0
+    found = load(tmp_path / "calibration.json")
+    (member,) = found.members
+    told = [warning for warning in json.loads(out)["warnings"] if "scaled.pt: " in warning]
+    assert found.measures["warnings"] == json.loads(out)["warnings"]
+    if problem is None:
+        assert told == [] and 10 < member.calibrator.temperature < 1000
+    else:
+        assert problem in told[0] and f"labo calibrate: warning: {told[0]}" in err

@@ -1,6 +1,7 @@
 """`labo experiment run | status`: what is done, skipped, resumed, stopped. fairseq's commands are stand-ins here."""
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -576,3 +577,23 @@ def test_dry_run(content, write, tmp_path, capsys):
     golden = Path(__file__).parents[1] / "golden/experiment_dry_run.txt"
     assert shown == golden.read_text(encoding="utf-8")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "scores, point", [([5.0, 5.0, 5.0], 0), ([4.0, 5.0, 5.0], 1), ([5.0, 4.0, 5.0], 0), ([5.0, 5.0, 5.1], 2)]
+)
+def test_of_equal_points_of_a_grid_the_first_in_the_file_is_chosen(content, write, scores, point):
+    """Whichever candidate was done first; `found` is filled in that order."""
+    content["methods"]["labo"]["rho"] = [0.5, 1, 0.25]
+    experiment = spec.read(write(content))
+    candidates = [cell for cell in cells.first_cells(experiment) if cell.method.name == "labo"]
+    method, directions = candidates[0].method, candidates[0].directions
+    assert [cell.grid for cell in candidates] == method.candidates()
+    found = []
+    for cell, score in zip(candidates, scores, strict=True):
+        status = {"state": "done"}
+        for part in cell.parts:
+            part.scores(status)["valid"] = {"bleu": score}
+        found.append((cell, status))
+    for order in itertools.permutations(found):
+        assert schedule.chosen_point(order, directions, method) == {"rho": (0.5, 1, 0.25)[point]}
