@@ -52,7 +52,7 @@ def check_task(task: Any, who: str, advice: str = _OTHERS) -> None:
 def check_two_dictionaries(task: Any, who: str, advice: str) -> None:
     """Raise UserError for a task whose source or target is no text, so that sentences have no tokens on both sides."""
     sides = [getattr(task, f"{side}_dictionary", None) for side in ("source", "target")]
-    if None in sides:
+    if any(side is None for side in sides):  # not `None in sides`: a Dictionary cannot be compared with None
         _refuse(who, task, f"its {'source' if sides[0] is None else 'target'} has no dictionary", advice)
 
 
