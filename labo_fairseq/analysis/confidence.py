@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..records.tables import TextTable
-from . import bleu, systems
+from . import systems
 
 BINS = 20
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -79,12 +79,16 @@ def overlap(first, second):
     return sum(map(min, first.shares, second.shares))
 
 
-def risk_coverage(system, references, reference_name, lowercase=False):
-    """[(coverage, sentences, lowest confidence, BLEU)] of the most confident sentences; None without C- lines."""
+def risk_coverage(system, references, lowercase=False, tokenize=None):
+    """[(coverage, sentences, lowest confidence, BLEU)] of the most confident sentences; None without C- lines.
+
+    references: a References; tokenize: of BLEU, None for 13a.
+    """
     if system.sentences is None or system.best()[0].confidence is None:
         return None
-    metric = bleu.Metric("bleu", references, lowercase)
-    counts = metric.count(systems.texts(system, references, reference_name))
+    metric = references.metric("bleu", lowercase, tokenize)
+    lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
+    counts = metric.count(lines)
     confidences = np.array([hypothesis.confidence for hypothesis in system.best()])
     order = np.argsort(-confidences, kind="stable")
     rows = []

@@ -32,7 +32,7 @@ from ..analysis.confidence import (
 )
 from ..errors import UserError
 from ..records.tables import print_tables
-from .arguments import add_split_arguments, check_split_arguments, splits_of
+from .arguments import add_reference_arguments, add_split_arguments, check_split_arguments, references_of, splits_of
 
 
 def add_arguments(parser):
@@ -41,7 +41,7 @@ def add_arguments(parser):
         "--system", metavar="NAME=FILE", action="append", required=True, help="generate log; can be repeated"
     )
     parser.add_argument("--bins", type=int, default=BINS, metavar="N", help="bins between 0 and 1")
-    parser.add_argument("--reference", metavar="FILE", help="reference text, for BLEU by sentence confidence")
+    add_reference_arguments(parser, required=False, what="reference text, for BLEU by sentence confidence")
     parser.add_argument("--lowercase", action="store_true", help="lower-case both sides for BLEU")
     add_split_arguments(parser, required=False)
     parser.add_argument("--figure", metavar="FILE", help="also draw the histograms (.png, .pdf, .svg)")
@@ -56,8 +56,8 @@ def run(args):
     found = histograms({name: token_probabilities(s) for name, s in named.items()}, _splits(args, named), args.bins)
     coverage = None
     if args.reference is not None:
-        references = systems.read_lines(args.reference, "the reference text")
-        coverage = {name: risk_coverage(s, references, args.reference, args.lowercase) for name, s in named.items()}
+        references, tokenize = references_of(args)
+        coverage = {name: risk_coverage(s, references, args.lowercase, tokenize) for name, s in named.items()}
         if not any(coverage.values()):
             raise UserError("--reference: no log has C- lines: generate with --sentence-confidence, or leave it out")
     if args.figure:

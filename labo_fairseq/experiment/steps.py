@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..analysis import bleu, systems
 from ..analysis.runs import read_run, versions
+from ..analysis.tokenization import chosen
 from ..errors import UserError
 from ..files import write_aside
 from ..records.run_folder import corpus_at
@@ -246,6 +247,7 @@ class _Steps:
         """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""
         corpus = self._corpus(part)
         references = corpus.lines("raw", corpus.target, "valid")
+        tokenize = chosen(None, corpus.target, references, corpus.file("raw", corpus.target, "valid"))
         found = []
         for kind, lenpen in self.cell.settings():
             file = f"valid/{kind}.lenpen{lenpen}.txt"
@@ -253,7 +255,7 @@ class _Steps:
             self._generate(part, "valid", kind, lenpen, folder / file)
             system = systems.read_system(part.name, str(folder / file))
             lines = systems.texts(system, references, corpus.file("raw", corpus.target, "valid"))
-            score = bleu.corpus_bleu(lines, references, corpus.lowercase).value
+            score = bleu.corpus_bleu(lines, references, corpus.lowercase, tokenize).value
             found.append({"calibrate": kind, "lenpen": lenpen, "bleu": score, "file": file})
         best = max(found, key=lambda one: one["bleu"])
         cells.write_json(folder / "tuning.json", {"chosen": best, "all": found})

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from ..analysis import classification, systems
+from ..analysis.references import of_lines
 from ..analysis.runs import COLUMNS, notes, read_run
 from ..analysis.score import score_table
+from ..analysis.tokenization import chosen
 from ..files import write_aside
 from ..measures import significance
 from ..records.run_folder import corpus_at
@@ -155,7 +157,8 @@ def _scored(read, corpus):
     settings = {"samples": significance.SAMPLES, "trials": significance.TRIALS, "seed": significance.SEED}
     for names, kind in ((["bleu", "chrf2"], "raw"), (["tokenized"], "tok")):
         references, file = corpus.lines(kind, corpus.target), corpus.file(kind, corpus.target)
-        table = score_table(read, names, references, file, corpus.lowercase, tests, settings)
+        tokenize = chosen(None, corpus.target, references, file) if kind == "raw" else None
+        table = score_table(read, names, of_lines(references, file), corpus.lowercase, tests, settings, tokenize)
         heading, *rows = table.rows()
         for i, label in enumerate(heading[1:], 1):
             if label != "seeds":

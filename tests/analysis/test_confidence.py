@@ -7,6 +7,7 @@ import pytest
 from _analysis import detokenized, entry, finished_run, labo, prepared_corpus, sacrebleu, write
 
 from labo_fairseq.analysis import confidence, frequency
+from labo_fairseq.analysis.references import of_lines
 from labo_fairseq.analysis.systems import read_system
 from labo_fairseq.errors import UserError
 
@@ -58,7 +59,7 @@ def test_confident_sentences_are_scored_first(tmp_path):
         for i, (text, c) in enumerate(zip(outputs, (0.9, 0.2, 0.1, 0.9), strict=True))
     )
     system = read_system("s", write(tmp_path / "gen.txt", lines))
-    points = confidence.risk_coverage(system, references, "ref")
+    points = confidence.risk_coverage(system, of_lines(references, "ref"))
     assert [p[0] for p in points] == list(confidence.COVERAGES) and points[0][1:3] == (1, 0.9)
     assert points[0][3] == pytest.approx(100)  # ties stay in the order of the corpus
     half = points[4]

@@ -104,7 +104,7 @@ def test_seeds_by_the_formulas_of_welch():
     assert seeds.std == pytest.approx(np.std(system, ddof=1))
 
 
-@pytest.mark.parametrize("system", [[34.0], [33.0, 33.0]])
-def test_no_p_value_without_variance(system):
+@pytest.mark.parametrize(("system", "p"), [([34.0], None), ([34.0, 34.0], None), ([33.0, 33.0], 1), ([32.0, 34.0], 1)])
+def test_p_value_without_variance_or_without_a_difference(system, p):
     found = significance.across_seeds([[33.0, 33.0], system])[1]
-    assert found.p_welch is None and found.difference == system[0] - 33
+    assert found.p_welch == p and found.difference == np.mean(system) - 33
