@@ -67,7 +67,7 @@ def histograms(probabilities, splits=(), bins=BINS):
             values = np.concatenate([sentences[i] for i in ids])
             # 2^0 and 2^tiny are 1: anything above is the rounding of the four decimals that fairseq prints
             counts, _ = np.histogram(np.minimum(values, 1), bins=bins, range=(0, 1))
-            with np.errstate(divide="ignore"):  # a probability of 0 is infinitely surprising
+            with np.errstate(divide="ignore"):  # log2 0 is -inf
                 surprisal = float(-np.log2(values).mean()) + 0.0
             shape = (float(values.mean()), float(np.median(values)), surprisal)
             found.append(Histogram(name, split, len(ids), tuple(map(int, counts)), *shape))
@@ -104,7 +104,10 @@ def table_of_summary(found):
     for h in found:
         numbers = [f"{value:.3f}" for value in (h.mean, h.median, h.surprisal, h.entropy)]
         rows.append([h.system, h.split, str(h.sentences), str(h.tokens), *numbers])
-    notes = ["surprisal: mean -log2 p, bits per token; entropy: of the histogram, bits"]
+    notes = [
+        "surprisal: mean of -log2 p in bits, 0 where the model is always certain; entropy: of the histogram in bits, "
+        "0 where all probabilities fall into one bin, the higher the more evenly they are spread"
+    ]
     return TextTable("probabilities of the chosen tokens, the end of the sentence included", rows, notes)
 
 

@@ -6,9 +6,10 @@
 Reads the P- lines of generate logs: each token of the best translation and the end of the sentence, as the model scored
 them during the search (not forced to the reference). With --dict and --source also for the splits of `labo splits`.
 
-"surprisal" is the mean of -log2 p of the chosen tokens, in bits; "entropy" is that of the histogram, in bits: the
-higher, the more evenly the probabilities are spread (P- lines hold the chosen tokens only, so the entropy of the model
-itself cannot be told from them). "overlap" of two histograms is the area that they share, 1 where they are equal.
+"surprisal" is the mean of -log2 p of the chosen tokens, in bits: 0 where the model is always certain. "entropy" tells
+how evenly the probabilities are spread: it is 0 bits where all of them fall into one bin of the histogram, and log2 of
+the number of bins where each bin holds as many. (It is not the entropy of the model's predictions, because P- lines
+hold the chosen tokens only.) "overlap" is the area that two histograms share, 1 where they are equal.
 
 Where the logs have C- lines (--sentence-confidence of the task calibrated_translation) and --reference is given, also
 the BLEU of the most confident sentences.

@@ -7,10 +7,15 @@ and log messages in between are passed over, and so are C- lines that hold the c
 
 Scores are base-2 logarithms, as fairseq prints them: that of H- is the sum over the tokens, by default divided by
 their number, those of P- are one per token and one for the end of the sentence. A confidence is a natural probability.
+
+Where standard error goes to the same file, a message can break a line in two, or stand in the middle of a sentence,
+which would be scored as if it were translated. Such a log is refused: where D- is not the text of H-, and where a line
+that is neither fairseq's nor a message of a known form stands among the lines of one sentence.
 """
 
 import itertools
 import math
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,6 +26,18 @@ from .text import read_text, split_lines
 _LINE = re.compile(r"([STHDPAC])-([0-9]{1,9})\t(.*)", re.DOTALL)
 _OURS = re.compile(r"[STHDPAC]-[0-9]+(?:\s|$)")
 _BARE = re.compile(r"[ST]-[0-9]{1,9}")  # an empty sentence whose tab an editor has trimmed
+_OTHERS = re.compile(r"[A-Z]-[0-9_]+\t")  # W-, I-, E-: fairseq's too
+_STAMP = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:,]+ \| [A-Z]+ \| "
+_WARNING = r"\S*\.py:[0-9]+: \w*Warning: "
+# messages as whole lines: of logging, of Python's warnings (with the line of code below), of tqdm
+_MESSAGES = re.compile(rf"{_STAMP}|{_WARNING}|.*\r|.*[0-9]%\||\s*$")
+_INSIDE = re.compile(rf"{_STAMP}|{_WARNING}|Traceback \(most recent call last\)")
+_ENTITIES = {
+    "&apos;": "'", "&quot;": '"', "&lt;": "<", "&gt;": ">", "&#124;": "|", "&#91;": "[", "&#93;": "]", "&amp;": "&",
+}  # fmt: skip
+_MARKS = re.compile(r"@@(?=\s|$)|▁|\s")
+_MOST = 5e-4  # log2 of a probability: rounding may lift it a little above 0
+_NEAR = 20  # lines below a broken one in which its rest is looked for
 _SHOWN = 5  # how many ids an error message lists
 
 
@@ -46,12 +63,12 @@ class Sentence:
     hypotheses: tuple[Hypothesis, ...]
 
 
-def is_generate_log(text):
+def is_generate_log(text: str) -> bool:
     """Whether a text is output of fairseq-generate or fairseq-interactive rather than plain sentences."""
     return re.search(r"^[STHDP]-[0-9]+\t", text, re.MULTILINE) is not None
 
 
-def read_generate_log(path):
+def read_generate_log(path: str | os.PathLike) -> list[Sentence]:
     """Sentences of a log file, plain or gzip, sorted by id.
 
     Raises UserError where ids do not run from 0 to N-1, a sentence comes twice, a number or a line is damaged, the
@@ -60,21 +77,23 @@ def read_generate_log(path):
     return parse_generate_log(read_text(path), path)
 
 
-def parse_generate_log(text, name):
+def parse_generate_log(text: str, name: str | os.PathLike) -> list[Sentence]:
     """As `read_generate_log`, of a text that is read already; `name` stands for the file in error messages."""
-    found = _collect(text, name)
+    lines = split_lines(text)
+    found = _collect(text, lines, name)
     if not found["H"]:
         raise UserError(f"{name}: no H- lines: give the output of fairseq-generate (without --quiet)")
     ids = sorted(set().union(*(found[kind] for kind in "STHDP")))
-    if not _holds_confidences(found["C"]):
-        found["C"] = {}
+    found["C"] = _confidences(found)
     _check_ids(found, ids, name)
+    _check_strangers(found, lines, name)
     sentences = [_sentence(found, i, name) for i in ids]
     _check_scores(sentences, name)
+    _check_texts(found, lines, name)
     return sentences
 
 
-def shows_subwords(sentences):
+def shows_subwords(sentences: list[Sentence]) -> bool:
     """Whether the H- lines still hold subwords: `@@` of subword-nmt or `▁` of sentencepiece."""
     return any(
         token.endswith("@@") or token.startswith("▁")
@@ -84,10 +103,9 @@ def shows_subwords(sentences):
     )
 
 
-def _collect(text, name):
+def _collect(text, lines, name):
     """Line kind -> id -> list of (line number, content)."""
     found = {kind: defaultdict(list) for kind in "STHDPAC"}
-    lines = split_lines(text)
     if lines and not text.endswith("\n") and _OURS.match(lines[-1]):
         raise UserError(f"{name}:{len(lines)}: the last line has no line end: the file is cut, generate again")
     for number, line in enumerate(lines, 1):
@@ -129,15 +147,113 @@ def _check_repeated(hypotheses, name):
         raise UserError(f"{name}:{number}: H- lines come twice for {_listed(repeated)}: give one log alone")
 
 
-def _holds_confidences(lines):
-    """Whether C- lines are confidences rather than constraints, which are words; the first one tells."""
-    if not lines:
+def _confidences(found):
+    """The C- lines that are confidences: fairseq-interactive prints constraints, ours comes after the hypothesis."""
+    kept = defaultdict(list)
+    for i, lines in found["C"].items():
+        source, first = (found[kind][i][0][0] if i in found[kind] else None for kind in "SH")
+        # S- C- H-: the order of fairseq-interactive; a log that was sorted in between has C- before S-
+        constrained = source is not None and first is not None and source < first
+        kept[i] += [line for line in lines if not (constrained and source < line[0] < first)]
+    kept = {i: lines for i, lines in kept.items() if lines}
+    return kept if kept and _are_confidences(kept, found["H"]) else {}
+
+
+def _are_confidences(lines, hypotheses):
+    """Whether C- lines hold numbers rather than words; those before the hypothesis have to be plausible, too."""
+    first = lines[min(lines)][0]
+    if not _is_number(first[1]):
         return False
+    if any(line[0] > hypotheses[i][0][0] for i, group in lines.items() if i in hypotheses for line in group):
+        return True
+    whole = all(len(group) == len(hypotheses.get(i, [])) for i, group in lines.items())
+    texts = [content for group in lines.values() for _, content in group]
+    return whole and all(_is_number(text) and "." in text and 0 <= float(text) <= 1 for text in texts)
+
+
+def _is_number(text):
     try:
-        float(lines[min(lines)][0][1])
+        float(text)
     except ValueError:
         return False
     return True
+
+
+def _check_strangers(found, lines, name):
+    """A line that is no message may not stand among the lines of one sentence: it is a piece of one of them."""
+    owners = {number: i for kind in found.values() for i, group in kind.items() for number, _ in group}
+    before, strangers = None, []
+    for number in range(1, len(lines) + 1):
+        if number in owners:
+            if strangers and owners[number] == before:
+                piece = lines[strangers[0] - 1].strip()
+                raise UserError(
+                    f"{name}:{strangers[0]}: {piece[:40]!r} stands among the lines of id {before} and is none of them: "
+                    "keep messages out of the log (2> errors.log) and generate again"
+                )
+            before, strangers = owners[number], []
+        elif not _is_message(lines, number):
+            strangers.append(number)
+
+
+def _is_message(lines, number):
+    """Whether a line that is not of a sentence is whole: of fairseq, of logging, a warning or its line of code."""
+    line = lines[number - 1]
+    if _OTHERS.match(line) or _MESSAGES.match(line):
+        return True
+    return number > 1 and line.startswith("  ") and re.match(_WARNING, lines[number - 2]) is not None
+
+
+def _check_texts(found, lines, name):
+    """Raises UserError where a message stands inside of H- or D-, as the other of the two shows, or of S- or T-."""
+    pairs = [
+        (i, hypothesis, text)
+        for i, group in found["H"].items()
+        for hypothesis, text in zip(group, found["D"].get(i, []), strict=False)
+    ]
+    bare = [tuple(_bare(content.partition("\t")[2]) for _, content in pair) for _, *pair in pairs]
+    unequal = [k for k, (hypothesis, text) in enumerate(bare) if hypothesis != text]
+    usual = 2 * len(unequal) < len(pairs)  # not so where --bpe gpt2 or the like makes other characters of H-
+    for k in unequal:
+        i, (first, _), (number, content) = pairs[k]
+        if (
+            usual
+            or _INSIDE.search(content)
+            or _is_broken(*bare[k], lines, number)
+            or _is_broken(*bare[k][::-1], lines, first)
+        ):
+            raise UserError(
+                f"{name}:{number}: D-{i} is not the text of H-{i} in line {first}: keep messages out of the log "
+                "(2> errors.log) and generate again"
+            )
+
+
+def _is_broken(whole, found, lines, number):
+    """Whether a text without spaces is `whole` with something inserted, or its beginning, the rest being below.
+
+    number: of the line in which it was found.
+    """
+    before, behind = _shared(whole, found), _shared(whole[::-1], found[::-1])
+    if len(found) > len(whole) and before + behind >= len(whole):
+        return True
+    below = itertools.takewhile(lambda line: not _OURS.match(line), lines[number : number + _NEAR])
+    rests = [whole[k:] for k in range(before + 1) if whole[k:]]
+    return any(line and line.endswith(rest) for line in map(_bare, below) for rest in rests)
+
+
+def _shared(first, second):
+    """How many characters two texts have in common at their beginnings."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def _bare(text):
+    """A text without what joining subwords and detokenizing change: spaces, marks of subwords, Moses entities."""
+    text = text.replace(" @-@ ", "-")
+    for entity, character in _ENTITIES.items():
+        text = text.replace(entity, character)
+    return _MARKS.sub("", text)
 
 
 def _sentence(found, i, name):
@@ -167,12 +283,12 @@ def _scored(line, kind, i, name):
     """(score, text, line number) of an H- or D- line."""
     number, content = line
     score, _, text = content.partition("\t")
-    return _number(score, f"{name}:{number}: {kind}-{i}"), text, number
+    return _log_probability(score, f"{name}:{number}: {kind}-{i}"), text, number
 
 
 def _numbers(line, i, name):
     number, content = line
-    return tuple(_number(part, f"{name}:{number}: P-{i}") for part in content.split())
+    return tuple(_log_probability(part, f"{name}:{number}: P-{i}") for part in content.split())
 
 
 def _probability(line, i, name):
@@ -181,6 +297,13 @@ def _probability(line, i, name):
     if not 0 <= value <= 1:
         raise UserError(f"{name}:{number}: C-{i}: {value} is no probability: it must lie in [0, 1]")
     return value
+
+
+def _log_probability(text, where):
+    value = _number(text, where)
+    if not -math.inf < value <= _MOST:
+        raise UserError(f"{where}: {value} is no log-probability: it must be finite and not above 0: generate again")
+    return min(value, 0.0)
 
 
 def _number(text, where):

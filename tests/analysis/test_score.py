@@ -205,10 +205,16 @@ def test_seeds_have_mean_deviation_and_a_test(folder):
 
 
 def test_compound_split(folder):
-    arguments = ("score", "--compound-split", "--reference", "ref.tok", "--system", "s=gen.txt")
+    hyphens, split = "a well-known man runs", "a well ##AT##-##AT## known man runs"
+    for name, text in (("joined", hyphens), ("split", split)):
+        write(folder / f"{name}.ref", f"{text} home now\n")
+        write(folder / f"{name}.hyp", f"{text} away now\n")
+    arguments = ("score", "--compound-split", "--reference", "joined.ref", "--system", "s=joined.hyp")
     rows, comments = table(labo(*arguments, cwd=folder))
     assert rows[0] == ["system", "BLEU (tokenized)", "BLEU (tokenized, compounds split)"]
-    assert rows[1][1] == rows[1][2]  # there is no hyphen here
+    options = ("-tok", "none", "--force", "--smooth-method", "none", "-w", 2, "-b")
+    values = [sacrebleu(folder / f"{n}.ref", "-i", folder / f"{n}.hyp", *options) for n in ("joined", "split")]
+    assert rows[1][1:] == values and values[0] != values[1]
     assert "tok:none" in comments[0] and "tok:compound-split" in comments[1]
 
 
