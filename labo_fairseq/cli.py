@@ -1,6 +1,8 @@
 """The command `labo`. Subcommands are imported only when they are asked for, so that `labo --help` is instant."""
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -47,38 +49,87 @@ SUBJECTS = {
         "distillation-study": "compare students of hard, smoothed and LABO teachers",
     },
 }
+REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space") | {errno.EBADF: "redirect it to a file"}
 SUBCOMMANDS = [name for subject in SUBJECTS.values() for name in subject]
 
 
 def main(argv=None):
     """Run `labo`; returns the exit code: 0, or 2 for bad input (the reason is one line on standard error)."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = _overview_parser()
-    if not argv or argv[0] not in SUBCOMMANDS:
-        parser.parse_args(argv or ["--help"])  # prints the help, the version or the error, and exits
-        parser.error("a subcommand is needed")
-    name = argv[0]
-    module = importlib.import_module(f"labo_fairseq.commands.{name.replace('-', '_')}")
-    sub = argparse.ArgumentParser(
-        prog=f"labo {name}",
-        description=module.__doc__,
-        formatter_class=HelpFormatter,
-    )
-    module.add_arguments(sub)
+    name = f"labo {argv[0]}" if argv and argv[0] in SUBCOMMANDS else "labo"
     try:
-        return module.run(sub.parse_args(argv[1:])) or 0
+        _check_streams()
+        try:
+            return _run(argv)
+        finally:  # also behind a --help
+            sys.stdout.flush()
     except ValueError as error:
+        if isinstance(error, UnicodeEncodeError):
+            return _refused(
+                name, f"standard output cannot show {error.object[error.start]!r}: set PYTHONIOENCODING=utf-8"
+            )
         if not getattr(error, "labo_user_error", False):  # errors.UserError, and that of the bridge
             raise
-        print(f"labo {name}: {error}", file=sys.stderr)
-        return 2
+        return _refused(name, error)
     except BrokenPipeError:
-        # the reader (head, less) went away; point stdout elsewhere so that the flush at exit stays silent
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return 141
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        remedy = REMEDIES.get(error.errno, "give a file or folder that can be used")
+        return _refused(name, f"{error.filename or 'standard output'}: {reason}: {remedy}")
     except KeyboardInterrupt:
-        print(f"labo {name}: interrupted", file=sys.stderr)
+        _give_up_stdout()
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes no flag for another that begins so (--tokenize is not --tokenized); nor do the parsers below it."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def print_help(self, file=None):
+        """As argparse, which would be silent where the help cannot be written."""
+        print(self.format_help(), file=file or sys.stdout, end="")
+
+
+def _run(argv):
+    if not argv or argv[0] not in SUBCOMMANDS:
+        parser = _overview_parser()
+        parser.parse_args(argv or ["--help"])  # prints the help, the version or the error, and exits
+        parser.error("a subcommand is needed")
+    name, *arguments = argv
+    module = importlib.import_module(f"labo_fairseq.commands.{name.replace('-', '_')}")
+    parser = Parser(prog=f"labo {name}", description=module.__doc__, formatter_class=HelpFormatter)
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(arguments)) or 0
+
+
+def _check_streams():
+    """Without standard output there is no result; without standard error the messages go nowhere."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "closed", "standard output")
+
+
+def _refused(name, reason):
+    _give_up_stdout()
+    print(f"{name}: {' '.join(str(reason).splitlines())}", file=sys.stderr)
+    return 2
+
+
+def _give_up_stdout():
+    """Let what is not written yet go nowhere: Python would try again at its exit, and complain."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except AttributeError:  # there is none
+        pass
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -94,7 +145,7 @@ def _overview_parser():
         "\n".join([f"{subject}:", *(f"  {name:<{width}}  {line}" for name, line in subcommands.items())])
         for subject, subcommands in SUBJECTS.items()
     )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="labo",
         description="LABO and its family for fairseq: prepare, train, calibrate, decode, evaluate.",
         epilog=f"{listing}\n\n'labo SUBCOMMAND --help' explains each, with an example.",

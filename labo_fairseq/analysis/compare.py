@@ -17,7 +17,6 @@ from collections import Counter
 import numpy as np
 
 from ..records.tables import TextTable, shown
-from . import bleu
 
 ORDERS = (1, 2, 3, 4)
 # output minus reference, in words: upper ends of the buckets, the last is open
@@ -130,14 +129,17 @@ def ngram_tables(outputs, wanted, top):
 
 
 def sentence_tables(lines, references, top, lowercase=False):
-    """[TextTable]: sentences with the largest differences in chrF2. lines: {system: translations}, of two systems."""
-    metric = bleu.Metric("chrf2", references, lowercase)
+    """[TextTable]: sentences with the largest differences in chrF2.
+
+    lines: {system: translations}, of two systems; references: a References, the first of which is shown.
+    """
+    metric = references.metric("chrf2", lowercase)
     (first, baseline), (second, scores) = ((name, metric.sentence_scores(texts)) for name, texts in lines.items())
     tables = []
     for label, ids in zip(("better", "worse"), wins_and_losses(scores, baseline, top), strict=True):
         rows = [["id", f"chrF2 of {first}", f"chrF2 of {second}", "reference", first, second]]
         for i in ids:
-            texts = [references[i], lines[first][i], lines[second][i]]
+            texts = [references.first[i], lines[first][i], lines[second][i]]
             rows.append([str(i), f"{baseline[i]:.2f}", f"{scores[i]:.2f}", *texts])
         tables.append(TextTable(f"sentences where {second} is {label}", rows, [f"chrF2: {metric.signature}"]))
     return tables

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..records.tables import TextTable
-from . import bleu, systems
+from . import systems
 
 BINS = 20
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -67,7 +67,7 @@ def histograms(probabilities, splits=(), bins=BINS):
             values = np.concatenate([sentences[i] for i in ids])
             # 2^0 and 2^tiny are 1: anything above is the rounding of the four decimals that fairseq prints
             counts, _ = np.histogram(np.minimum(values, 1), bins=bins, range=(0, 1))
-            with np.errstate(divide="ignore"):  # log 0, where a model ruled the token out
+            with np.errstate(divide="ignore"):  # log2 0 is -inf
                 surprisal = float(-np.log2(values).mean()) + 0.0
             shape = (float(values.mean()), float(np.median(values)), surprisal)
             made.append(Histogram(name, split, len(ids), tuple(map(int, counts)), *shape))
@@ -79,12 +79,16 @@ def overlap(first, second):
     return sum(map(min, first.shares, second.shares))
 
 
-def risk_coverage(system, references, reference_name, lowercase=False):
-    """[(coverage, sentences, lowest confidence, BLEU)] of the most confident sentences; None without C- lines."""
+def risk_coverage(system, references, lowercase=False, tokenize=None):
+    """[(coverage, sentences, lowest confidence, BLEU)] of the most confident sentences; None without C- lines.
+
+    references: a References; tokenize: of BLEU, None for 13a.
+    """
     if system.sentences is None or system.best()[0].confidence is None:
         return None
-    metric = bleu.Metric("bleu", references, lowercase)
-    counts = metric.count(systems.texts(system, references, reference_name))
+    metric = references.metric("bleu", lowercase, tokenize)
+    lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
+    counts = metric.count(lines)
     confidences = np.array([hypothesis.confidence for hypothesis in system.best()])
     order = np.argsort(-confidences, kind="stable")
     rows = []
@@ -100,7 +104,10 @@ def table_of_summary(histograms):
     for h in histograms:
         numbers = [f"{value:.3f}" for value in (h.mean, h.median, h.surprisal, h.entropy)]
         rows.append([h.system, h.split, str(h.sentences), str(h.tokens), *numbers])
-    notes = ["surprisal: mean -log2 p, bits per token; entropy: of the histogram, bits"]
+    notes = [
+        "surprisal: mean of -log2 p in bits, 0 where the model is always certain; entropy: of the histogram in bits, "
+        "0 where all probabilities fall into one bin, the higher the more evenly they are spread"
+    ]
     return TextTable("probabilities of the chosen tokens, the end of the sentence included", rows, notes)
 
 

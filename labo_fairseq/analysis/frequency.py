@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..records.text import read_text, split_lines
 
 NAMES = ("most", "medium", "least")
+_DIGITS = 18  # of a count: more are no count of tokens, and from 4,300 on Python refuses them
 MAX_UNKNOWN = 0.01  # share of tokens; the subwords of a corpus are all but never unknown to its own dictionary
 
 
@@ -45,7 +46,7 @@ def read_dictionary(file):
     for number, line in enumerate(split_lines(read_text(file)), 1):
         line = line.removesuffix(" #fairseq:overwrite")
         token, _, count = line.rpartition(" ")
-        if not token or not count.isdecimal():
+        if not token or not count.isdecimal() or len(count) > _DIGITS:
             raise UserError(f"{file}:{number}: {line[:40]!r}: expected `token count`: give fairseq's dict.XX.txt")
         if token in counts:
             raise UserError(

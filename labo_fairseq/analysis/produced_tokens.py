@@ -8,10 +8,14 @@ from ..records.generate_log import read_generate_log
 from . import bleu
 from .word_labels import CORRECT, token_labels
 
+# fairseq writes unknown words of references in a way that BLEU cannot match; to the model they are one type
+UNKNOWN, ESCAPED_UNKNOWN = "<unk>", "<<unk>>"
+
 
 def produced_tokens(log, gap_is_wrong=False):
     """(confidence, correct, sentence, unit) of the tokens of the best hypotheses in a generate log, arrays (N,).
 
+    A produced <unk> is right where the reference has an unknown word, as in teacher-forced ECE.
     Raises UserError where the log lacks P- or T- lines or does not hold the tokens that were scored.
     """
     confidence, correct, sentence = [], [], []
@@ -27,7 +31,7 @@ def produced_tokens(log, gap_is_wrong=False):
                 f"{log}: id {one.id}: {len(best.positional_scores)} scores for {len(best.tokens)} tokens, expected one "
                 "more than tokens: generate without --remove-bpe, --post-process and --tokenizer"
             )
-        labels, after_gap = token_labels(best.tokens, one.target.split())
+        labels, after_gap = token_labels(best.tokens, one.target.replace(ESCAPED_UNKNOWN, UNKNOWN).split())
         confidence += [min(1.0, 2.0**score) for score in best.positional_scores[:-1]]
         correct += [
             label == CORRECT and not (gap and gap_is_wrong) for label, gap in zip(labels, after_gap, strict=True)

@@ -11,6 +11,7 @@ from ..records.tables import TextTable, shown
 from ..records.train_log import read_train_log
 from . import bleu, systems
 from .bleu import Score
+from .tokenization import chosen
 
 LABO_WARMUP_UPDATES = 5000
 
@@ -88,7 +89,8 @@ def _add_scores(run, folder):
     system = systems.read_system(run.name, str(log))
     references, tokens = corpus.lines("raw", corpus.target), corpus.lines("tok", corpus.target)
     lines = systems.texts(system, references, corpus.file("raw", corpus.target))
-    run.bleu = bleu.corpus_bleu(lines, references, corpus.lowercase)
+    tokenize = chosen(None, corpus.target, references, corpus.file("raw", corpus.target))
+    run.bleu = bleu.corpus_bleu(lines, references, corpus.lowercase, tokenize)
     lines = systems.texts(system, tokens, corpus.file("tok", corpus.target), tokenized=True)
     run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens, corpus.lowercase)
 

@@ -6,6 +6,8 @@ from ..errors import UserError
 from ..measures import significance
 from ..records.tables import TextTable, shown
 from . import bleu, systems
+from .references import of_lines
+from .tokenization import warn_of_words
 
 
 class Table:
@@ -55,12 +57,12 @@ class Table:
         return [names, ["seeds", *map(str, self.seeds.values())]] if self.has_seeds else [names]
 
 
-def score_table(named, names, references, reference_name, lowercase=False, tests=(), settings=None):
+def score_table(named, names, references, lowercase=False, tests=(), settings=None, tokenize=None):
     """The Table of systems {name: [System, …]} under metrics (names of bleu.METRICS, all tokenized or all not).
 
-    references: None for the T- lines of each log (tokenized metrics only). tests and settings: as of
-    significance.paired; where any system has several seeds, the seeds are tested and `tests` must be empty. Progress
-    goes to standard error. Raises UserError on bad input.
+    references: a References, or None for the T- lines of each log (tokenized metrics only). tests and settings: as of
+    significance.paired; where any system has several seeds, the seeds are tested and `tests` must be empty. tokenize:
+    of BLEU, None for 13a. Progress goes to standard error. Raises UserError on bad input.
     """
     several = max(len(group) for group in named.values()) > 1
     if several and tests:
@@ -68,31 +70,32 @@ def score_table(named, names, references, reference_name, lowercase=False, tests
     if tests and len(named) < 2 and tests != ("bs",):
         raise UserError("--significance: randomization compares two systems: give another --system, or bootstrap")
     tokenized = names[0] in bleu.TOKENIZED
-    groups = [[_scored_texts(system, references, reference_name, tokenized) for system in g] for g in named.values()]
+    if references is not None:
+        warn_of_words(names, references.first, references.name)
+    groups = [[_scored_texts(system, references, tokenized) for system in g] for g in named.values()]
     table = Table(named, _notes(several, tests, settings))
     for name in tqdm(names, desc="scores", unit="metric", leave=False, disable=None):
-        heading, entry = _entry(name, groups, lowercase, tests, settings or {})
+        heading, entry = _entry(name, groups, lowercase, tests, settings or {}, tokenize)
         table.scores[heading] = entry
     return table
 
 
-def _scored_texts(system, references, reference_name, tokenized):
-    """(hypotheses, references) of one translation."""
+def _scored_texts(system, references, tokenized):
+    """(hypotheses, References) of one translation."""
     if references is None:
-        references, reference_name = systems.own_targets(system), f"the T- lines of {system.file}"
-    elif tokenized:
-        references = bleu.remove_subwords(references)
-    return systems.texts(system, references, reference_name, tokenized), references
+        references = of_lines(systems.own_targets(system), f"the T- lines of {system.file}")
+    first, name, language = references.first, references.name, references.detokenized_as
+    return systems.texts(system, first, name, tokenized, language), references
 
 
-def _entry(name, groups, lowercase, tests, settings):
+def _entry(name, groups, lowercase, tests, settings, tokenize):
     metrics, counts = {}, []
     for group in groups:
         counts.append([])
         for hypotheses, references in group:
-            key = tuple(references)
+            key = tuple(map(tuple, references.texts))
             if key not in metrics:
-                metrics[key] = bleu.Metric(name, references, lowercase)
+                metrics[key] = references.metric(name, lowercase, tokenize)
             counts[-1].append(metrics[key].count(hypotheses))
     metric = next(iter(metrics.values()))
     values = [[metric.score(rows).value for rows in group] for group in counts]

@@ -124,12 +124,17 @@ def table_of_lengths(metric, counts, outputs, wanted):
 
 
 def write_splits(folder, splits, source, references):
-    """DIR/SPLIT.source and DIR/SPLIT.reference, line by line the same sentence; existing files are replaced."""
+    """DIR/SPLIT.source and DIR/SPLIT.reference, line by line the same sentence; existing files are replaced.
+
+    references: of each its lines; the second is DIR/SPLIT.reference2, and so on.
+    """
+    texts = {"source": source}
+    texts |= {f"reference{number if number > 1 else ''}": lines for number, lines in enumerate(references, 1)}
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for split in splits:
-            for kind, lines in (("source", source), ("reference", references)):
+            for kind, lines in texts.items():
                 with write_aside(folder / f"{split.name}.{kind}") as stream:
                     stream.writelines(lines[i] + "\n" for i in split.ids)
     except OSError as error:

@@ -2,21 +2,66 @@
 
 from pathlib import Path
 
+from ..analysis import bleu
 from ..analysis.frequency import MAX_UNKNOWN, SCORES, check_unknown, frequency_scores, read_dictionary, split_by_score
+from ..analysis.references import read_references, tokenizer_for
 from ..errors import UserError
 from ..measures import significance
 from ..records.predictions import checkpoint_of
 from ..records.run_folder import named_folders, seeds_together
 
 
+def add_reference_arguments(parser, required, what="reference text"):
+    """Declare --reference, --num-refs, --tokenize and --language."""
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        required=required,
+        help=f"{what}; several where there are several references",
+    )
+    parser.add_argument(
+        "--num-refs",
+        type=int,
+        metavar="N",
+        help="references in a single file, with tabs between them, as sacrebleu --num-refs",
+    )
+    parser.add_argument(
+        "--tokenize",
+        choices=bleu.TOKENIZERS,
+        metavar="NAME",
+        help=f"how BLEU splits words, as sacrebleu -tok: {', '.join(bleu.TOKENIZERS)} (default: that of --language, "
+        "else 13a)",
+    )
+    parser.add_argument("--language", metavar="XX", help="target language, such as zh, for --tokenize")
+
+
+def references_of(args, tokenized=False):
+    """(References, tokenizer) of the arguments of `add_reference_arguments`; (None, None) without --reference."""
+    if args.reference is None:
+        return None, None
+    if tokenized and args.tokenize is not None:
+        raise UserError("--tokenize: is for detokenized text: leave out --tokenized, or --tokenize")
+    references = read_references(args.reference, args.num_refs, tokenized, args.language)
+    return references, None if tokenized else tokenizer_for(references, args.tokenize, args.language)
+
+
 def add_significance_arguments(parser, default):
     """Declare --significance, --samples, --trials and --seed."""
-    parser.add_argument("--significance", choices=list(significance.TESTS), default=default, help="paired tests")
+    parser.add_argument(
+        "--significance",
+        choices=list(significance.TESTS),
+        default=default,
+        help="paired tests against the first system",
+    )
     parser.add_argument("--samples", type=int, default=significance.SAMPLES, metavar="N", help="bootstrap samples")
     parser.add_argument(
         "--trials", type=int, default=significance.TRIALS, metavar="N", help="trials of approximate randomization"
     )
-    parser.add_argument("--seed", type=int, default=significance.SEED, metavar="N", help="of the paired tests")
+    parser.add_argument(
+        "--seed", type=int, default=significance.SEED, metavar="N", help="of the random samples of these tests"
+    )
 
 
 def check_significance_arguments(args):

@@ -54,11 +54,11 @@ def run(args):
     if not 0 < args.fit_share <= 1:
         raise UserError(f"--fit-share: {args.fit_share} is out of range: give a number in (0, 1]")
     groups = checkpoints_of(args)
-    everything = [checkpoint for found in groups.values() for checkpoint in found]
+    everything = [checkpoint for paths in groups.values() for checkpoint in paths]
     for checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
         ensure_predictions(checkpoint, (args.subset, args.fit_subset), args.data, args.cpu)
     subsets = (args.subset, args.fit_subset, args.fit_share)
-    systems = {name: [classification.seed_of(c, *subsets) for c in found] for name, found in groups.items()}
+    systems = {name: [classification.seed_of(c, *subsets) for c in paths] for name, paths in groups.items()}
     classification.check_same_images(systems)
     for note in dict.fromkeys(note for seeds in systems.values() for seed in seeds for note in seed.warnings):
         print(f"labo classify-report: warning: {note}", file=sys.stderr)

@@ -7,7 +7,8 @@
 are the matches with the references (compare-mt's score: 0.5 where both are equal). "sentences" lists the largest
 differences in sentence-level chrF2. An n-gram is "repeated" if it stands earlier in the same sentence, and "copied" if
 it stands in the source sentence; the references are given beside the systems, because some of both is right. Words are
-those of BLEU's own tokenization.
+those that BLEU counts (see --tokenize). With several references, BLEU and chrF2 are of all of them; everything else is
+compared with the first.
 
 Prints TSV tables, each under a line that begins with "#".
 """
@@ -18,11 +19,12 @@ from ..analysis import bleu, systems
 from ..analysis.compare import lengths, ngram_tables, sentence_tables, summary
 from ..errors import UserError
 from ..records.tables import print_tables
+from .arguments import add_reference_arguments, references_of
 
 
 def add_arguments(parser):
     """Declare the arguments of `labo compare`."""
-    parser.add_argument("--reference", metavar="FILE", required=True, help="reference text")
+    add_reference_arguments(parser, required=True)
     parser.add_argument("--source", metavar="FILE", help="source text (not in subwords), for copied n-grams")
     parser.add_argument(
         "--system",
@@ -44,17 +46,16 @@ def run(args):
     named = {name: group[0] for name, group in systems.read_systems(args.system).items()}
     if len(named) != 2:
         raise UserError(f"--system: {len(named)} given: two systems are compared")
-    references = systems.read_lines(args.reference, "the reference text")
-    if args.tokenized:
-        references = bleu.remove_subwords(references)
-    lines = {name: systems.texts(s, references, args.reference, args.tokenized) for name, s in named.items()}
-    metric = bleu.Metric("tokenized" if args.tokenized else "bleu", references, args.lowercase)
-    wanted = [metric.words(line) for line in references]
+    references, tokenize = references_of(args, args.tokenized)
+    first = (references.first, references.name, args.tokenized, references.detokenized_as)
+    lines = {name: systems.texts(system, *first) for name, system in named.items()}
+    metric = references.metric("tokenized" if args.tokenized else "bleu", args.lowercase, tokenize)
+    wanted = [metric.words(line) for line in references.first]
     outputs = {name: [metric.words(line) for line in texts] for name, texts in lines.items()}
     sources = None
     if args.source is not None:
         sources = systems.read_lines(args.source, "the source text")
-        bleu.check_counts(sources, references, args.source, args.reference)
+        bleu.check_counts(sources, references.first, args.source, references.name)
         sources = [metric.words(line) for line in bleu.remove_subwords(sources)]
     tables = [
         summary(metric, lines, outputs, wanted, sources),
@@ -62,6 +63,11 @@ def run(args):
         *ngram_tables(outputs, wanted, args.top),
         *sentence_tables(lines, references, args.top, args.lowercase),
     ]
+    if references.more:
+        tables[0].notes.append(
+            f"{metric.heading} and chrF2 are of all {len(references.texts)} references; lengths, n-grams and the "
+            f"sentences shown are compared with the first, {references.name}"
+        )
     if args.json:
         shown = [{"title": t.title, "columns": t.rows[0], "rows": t.rows[1:], "notes": t.notes} for t in tables]
         print(json.dumps({"tables": shown}, indent=2, ensure_ascii=False))

@@ -6,10 +6,10 @@
 Reads the P- lines of generate logs: each token of the best translation and the end of the sentence, as the model scored
 them during the search (not forced to the reference). With --dict and --source also for the splits of `labo splits`.
 
-"surprisal" is the mean of -log2 p of the chosen tokens, in bits. "entropy" tells how evenly the probabilities are
-spread over the bins, in bits: 0 if all are in one bin, log2 of the number of bins if all bins hold as many. (It is not
-the entropy of the model, which the P- lines of chosen tokens cannot show.) "overlap" of two histograms is the area that
-they share, 1 where they are equal.
+"surprisal" is the mean of -log2 p of the chosen tokens, in bits: 0 where the model is always certain. "entropy" tells
+how evenly the probabilities are spread: it is 0 bits where all of them fall into one bin of the histogram, and log2 of
+the number of bins where each bin holds as many. (It is not the entropy of the model's predictions, because P- lines
+hold the chosen tokens only.) "overlap" is the area that two histograms share, 1 where they are equal.
 
 Where the logs have C- lines (--sentence-confidence of the task calibrated_translation) and --reference is given, also
 the BLEU of the most confident sentences.
@@ -33,7 +33,7 @@ from ..analysis.confidence import (
 )
 from ..errors import UserError
 from ..records.tables import print_tables
-from .arguments import add_split_arguments, check_split_arguments, splits_of
+from .arguments import add_reference_arguments, add_split_arguments, check_split_arguments, references_of, splits_of
 
 
 def add_arguments(parser):
@@ -42,7 +42,7 @@ def add_arguments(parser):
         "--system", metavar="NAME=FILE", action="append", required=True, help="generate log; can be repeated"
     )
     parser.add_argument("--bins", type=int, default=BINS, metavar="N", help="bins between 0 and 1")
-    parser.add_argument("--reference", metavar="FILE", help="reference text, for BLEU by sentence confidence")
+    add_reference_arguments(parser, required=False, what="reference text, for BLEU by sentence confidence")
     parser.add_argument("--lowercase", action="store_true", help="lower-case both sides for BLEU")
     add_split_arguments(parser, required=False)
     parser.add_argument("--figure", metavar="FILE", help="also draw the histograms (.png, .pdf, .svg)")
@@ -59,8 +59,8 @@ def run(args):
     )
     coverage = None
     if args.reference is not None:
-        references = systems.read_lines(args.reference, "the reference text")
-        coverage = {name: risk_coverage(s, references, args.reference, args.lowercase) for name, s in named.items()}
+        references, tokenize = references_of(args)
+        coverage = {name: risk_coverage(s, references, args.lowercase, tokenize) for name, s in named.items()}
         if not any(coverage.values()):
             raise UserError("--reference: no log has C- lines: generate with --sentence-confidence, or leave it out")
     if args.figure:

@@ -11,6 +11,10 @@ the tokenized BLEU is given instead (fairseq's BLEU4), of the H- lines with subw
 --reference or, without one, the log's own T- lines; --compound-split adds the BLEU of Vaswani et al. (2017), which
 splits compounds at hyphens too. Both compare systems of one tokenization only.
 
+Several references are several files, or one file with tabs between them (sacrebleu's --num-refs). --tokenize chooses
+how BLEU splits words, as sacrebleu does; --language chooses it by the target language: Chinese, Japanese, Korean, Thai,
+Lao, Khmer, Burmese and Tibetan are not split at spaces.
+
 The same NAME again is another training seed of that system: the table then shows mean and standard deviation, and
 Welch's t-test of the scores of the seeds against those of the first system. --significance tests single translations
 against those of the first system: "±" is half of a 95% interval, of the score or of the difference.
@@ -25,14 +29,19 @@ from ..analysis import bleu, systems
 from ..analysis.score import score_table
 from ..errors import UserError
 from ..measures import significance
-from .arguments import add_significance_arguments, check_significance_arguments
+from .arguments import (
+    add_reference_arguments,
+    add_significance_arguments,
+    check_significance_arguments,
+    references_of,
+)
 
 DEFAULT_METRICS = ("bleu", "chrf2")
 
 
 def add_arguments(parser):
     """Declare the arguments of `labo score`."""
-    parser.add_argument("--reference", metavar="FILE", help="reference text; optional with --tokenized and logs")
+    add_reference_arguments(parser, required=False, what="reference text; optional with --tokenized and logs")
     parser.add_argument(
         "--system",
         metavar="NAME=FILE",
@@ -63,19 +72,18 @@ def run(args):
     names = list(dict.fromkeys(args.metrics or DEFAULT_METRICS))
     if args.compound_split or args.tokenized:
         names = list(bleu.TOKENIZED) if args.compound_split else ["tokenized"]
-    references = None
-    if args.reference is not None:
-        references = systems.read_lines(args.reference, "the reference text")
-    elif names[0] not in bleu.TOKENIZED:
+    tokenized = names[0] in bleu.TOKENIZED
+    if args.reference is None and not tokenized:
         raise UserError("--reference: missing: give the detokenized reference text")
+    references, tokenize = references_of(args, tokenized)
     table = score_table(
         systems.read_systems(args.system, repeated=True),
         names,
         references,
-        args.reference,
         args.lowercase,
         significance.TESTS[args.significance],
         {"samples": args.samples, "trials": args.trials, "seed": args.seed},
+        tokenize,
     )
     print(_as_json(table, args.reference) if args.json else table.as_tsv(args.width))
     return 0
@@ -94,4 +102,5 @@ def _as_json(table, reference):
                 score["significance"] = asdict(entry["tests"][i])
             scores.append(score)
         rows.append({"system": name, "file": files[0], "files": files, "scores": scores})
-    return json.dumps({"reference": reference, "systems": rows, "notes": table.notes}, indent=2, ensure_ascii=False)
+    files = reference[0] if reference and len(reference) == 1 else reference
+    return json.dumps({"reference": files, "systems": rows, "notes": table.notes}, indent=2, ensure_ascii=False)

@@ -25,23 +25,29 @@ from ..errors import UserError
 from ..measures import significance
 from ..records.tables import print_tables
 from .arguments import (
+    add_reference_arguments,
     add_significance_arguments,
     add_split_arguments,
     check_significance_arguments,
     check_split_arguments,
+    references_of,
     splits_of,
 )
 
 
 def add_arguments(parser):
     """Declare the arguments of `labo splits`."""
-    parser.add_argument("--reference", metavar="FILE", required=True, help="reference text")
+    add_reference_arguments(parser, required=True)
     parser.add_argument(
         "--system", metavar="NAME=FILE", action="append", default=[], help="translations to score; can be repeated"
     )
     add_split_arguments(parser, required=True)
     parser.add_argument("--train", metavar="FILE", help="target side of the training text, for the tables of words")
-    parser.add_argument("--write-splits", metavar="DIR", help="also write DIR/{most,medium,least}.{source,reference}")
+    parser.add_argument(
+        "--write-splits",
+        metavar="DIR",
+        help="also write DIR/{most,medium,least}.{source,reference}; further references as .reference2, …",
+    )
     parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU, against a tokenized --reference")
     parser.add_argument("--lowercase", action="store_true", help="lower-case both sides first")
     add_significance_arguments(parser, default="bootstrap")
@@ -52,16 +58,16 @@ def run(args):
     """Print the tables; returns 0. Raises UserError on bad input."""
     check_significance_arguments(args)
     check_split_arguments(args)
-    references = systems.read_lines(args.reference, "the reference text")
+    references, tokenize = references_of(args, args.tokenized)
     source = systems.read_lines(args.source, "the source text in subwords")
-    bleu.check_counts(source, references, args.source, args.reference)
+    bleu.check_counts(source, references.first, args.source, references.name)
     splits = splits_of(*_scored_side(args, source, references), args)
     if args.write_splits:
-        write_splits(args.write_splits, splits, source, references)
+        write_splits(args.write_splits, splits, source, references.texts)
     named = {name: group[0] for name, group in systems.read_systems(args.system).items()}
-    scored_references = bleu.remove_subwords(references) if args.tokenized else references
-    lines = {n: systems.texts(s, scored_references, args.reference, args.tokenized) for n, s in named.items()}
-    metric = bleu.Metric("tokenized" if args.tokenized else "bleu", scored_references, args.lowercase)
+    first = (references.first, references.name, args.tokenized, references.detokenized_as)
+    lines = {name: systems.texts(system, *first) for name, system in named.items()}
+    metric = references.metric("tokenized" if args.tokenized else "bleu", args.lowercase, tokenize)
     counts = {name: metric.count(texts) for name, texts in lines.items()}
     tests = significance.TESTS[args.significance] if len(named) > 1 else ()
     settings = {"samples": args.samples, "trials": args.trials, "seed": args.seed}
@@ -69,7 +75,9 @@ def run(args):
     word_tables = []
     if args.train and named:
         training = words.count_words(metric, bleu.remove_subwords(systems.read_lines(args.train, "training text")))
-        word_tables = tables_of_words(metric, counts, lines, scored_references, training)
+        word_tables = tables_of_words(metric, counts, lines, references.first, training)
+        if references.more:
+            word_tables[0].notes.append(f"words are compared with the first reference, {references.name}")
     if args.json:
         print(_as_json(args, splits, parts, list(named), metric, word_tables))
         return 0
@@ -87,7 +95,7 @@ def _scored_side(args, source, references):
     if args.target is None:
         raise UserError("--target: missing: --by target needs the reference text in subwords")
     target = systems.read_lines(args.target, "the reference text in subwords")
-    bleu.check_counts(target, references, args.target, args.reference)
+    bleu.check_counts(target, references.first, args.target, references.name)
     return target, args.target
 
 

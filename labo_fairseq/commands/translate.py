@@ -9,7 +9,8 @@ detokenized, P- scores per token with the end of the sentence. Scores are base-2
 so with its temperature; that of H- and D- is their sum divided by (tokens + 1) ** lenpen.
 
 The search is fairseq's in beam, candidates, stopping rule and length normalization; docs/fast_engine.md says where it
-differs: at near-ties, in hypotheses that the length limit cuts, and in empty sentences, which stay empty.
+differs: at near-ties, in hypotheses that the length limit cuts, and in empty sentences, which stay empty. A sentence
+that is longer than the model allows is skipped, with a line on standard error, as fairseq does: its id is missing then.
 """
 
 import itertools
@@ -18,6 +19,8 @@ import sys
 
 from ..decoding.translate import BPE_MARK, WINDOW, Binaries, Clock, Display, Model, Search, batches, from_text
 from ..errors import UserError
+
+SHOWN = 10  # how many ids of skipped sentences are listed
 
 
 def add_arguments(parser):
@@ -57,7 +60,11 @@ def run(args):
     total = len(sentences) if args.data else None
     clock = Clock(total)
     iterator = iter(sentences)
+    skipped, read = [], 0
     while window := list(itertools.islice(iterator, WINDOW)):
+        read += len(window)
+        skipped += [sentence for sentence in window if not model.fits(sentence)]
+        window = [sentence for sentence in window if model.fits(sentence)]
         translated = {}
         for batch in batches(window, args.max_tokens, args.batch_size):
             with clock:
@@ -67,7 +74,25 @@ def run(args):
         for sentence in window:
             sys.stdout.write(show.lines(sentence, translated[sentence.id]))
     clock.report()
+    if skipped:
+        _say_skipped(skipped, read, model.record["max_source_positions"])
     return 0
+
+
+def _say_skipped(skipped, read, positions):
+    """As fairseq with --skip-invalid-size-inputs-valid-test. Raises UserError where nothing is left."""
+    longest = max(len(sentence.source) for sentence in skipped) + 1
+    if len(skipped) == read:
+        raise UserError(
+            f"every sentence is too long (up to {longest} subwords with its end): the model has {positions} positions: "
+            "shorten them"
+        )
+    listed = ", ".join(str(sentence.id) for sentence in skipped[:SHOWN]) + ", …" * (len(skipped) > SHOWN)
+    print(
+        f"warning: {len(skipped)} of {read} sentences skipped, because the model has {positions} positions and the "
+        f"longest of them needs {longest}: ids {listed}",
+        file=sys.stderr,
+    )
 
 
 def _search(args):

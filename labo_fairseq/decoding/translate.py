@@ -65,16 +65,14 @@ class Model:
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: CTranslate2 cannot load it ({error}): export it again") from error
 
+    def fits(self, sentence: Sentence) -> bool:
+        """Whether a Sentence and its end have no more subwords than the model has positions."""
+        return len(sentence.source) < self.record["max_source_positions"]
+
     def translate(self, batch: list[Sentence], search: Search) -> list[list[Translation]]:
-        """For each Sentence of a batch a list of Translation, `search.nbest` of them, the best first."""
+        """For each Sentence of a batch, which all fit, a list of `search.nbest` Translations, the best first."""
         sources = [sentence.source for sentence in batch]
         width = max(map(len, sources)) + 1  # CTranslate2 appends the end of sentence
-        longest = self.record["max_source_positions"]
-        if width > longest:
-            sentence = max(batch, key=lambda s: len(s.source))
-            raise UserError(
-                f"sentence {sentence.id}: {width} subwords with its end: the model has {longest} positions: shorten it"
-            )
         # fairseq's limit: of the batch's width, and one position is left for the end
         limit = min(int(search.max_len_a * width + search.max_len_b), self.record["max_target_positions"] - 1)
         results = self._translator.translate_batch(

@@ -259,6 +259,7 @@ class Part:
         source, target = self.direction
         command = ["labo", "splits", "--json", "--dict", f"{self.cell.data}/bin/dict.{source}.txt"]
         command += ["--source", self.text("bpe", subset, source), "--reference", self.text("raw", subset, target)]
+        command += ["--language", target]
         command += ["--system", f"{slug(self.cell.method.name)}={self.name}/generate-{subset}.txt"]
         return command + ([] if size == "equal" else ["--size", str(size)]) + ["--lowercase"] * lowercase
 

@@ -20,7 +20,7 @@ def precisions(title, read, corpus):
     orders = [f"{n}-gram" for n in range(1, ORDERS + 1)]
     rows = [["method", "seeds", "BLEU", *orders, "brevity penalty", "length ratio"]]
     for method, seeds in read.items():
-        scores = [metric.sacrebleu.corpus_score(systems.texts(s, references, file), None) for s in seeds]
+        scores = [metric.metric.corpus_score(systems.texts(s, references, file), None) for s in seeds]
         numbers = [f"{statistics.fmean(score.score for score in scores):.2f}"]
         numbers += [f"{statistics.fmean(score.precisions[n] for score in scores):.1f}" for n in range(ORDERS)]
         numbers += [f"{statistics.fmean(getattr(score, key) for score in scores):.3f}" for key in ("bp", "ratio")]

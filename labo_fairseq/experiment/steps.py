@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..analysis import bleu, systems
 from ..analysis.runs import read_run, versions
+from ..analysis.tokenization import chosen
 from ..errors import UserError
 from ..fairseq_models import averaging
 from ..files import write_aside
@@ -292,9 +293,11 @@ class _Steps:
         """BLEU of a translation of the validation data."""
         corpus = self._corpus(part)
         references = corpus.lines("raw", corpus.target, "valid")
+        file_of_references = corpus.file("raw", corpus.target, "valid")
+        tokenize = chosen(None, corpus.target, references, file_of_references)
         system = systems.read_system(part.name, str(file))
-        lines = systems.texts(system, references, corpus.file("raw", corpus.target, "valid"))
-        return bleu.corpus_bleu(lines, references, corpus.lowercase).value
+        lines = systems.texts(system, references, file_of_references)
+        return bleu.corpus_bleu(lines, references, corpus.lowercase, tokenize).value
 
     def _tune(self, part, folder):
         """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""

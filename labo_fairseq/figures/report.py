@@ -6,8 +6,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..analysis import bleu, classification, compare, confidence, frequency, splits, systems, words
+from ..analysis.references import of_lines
 from ..analysis.runs import COLUMNS, notes, read_run
 from ..analysis.score import score_table
+from ..analysis.tokenization import chosen
 from ..errors import UserError
 from ..files import result_folder, write_aside
 from ..measures import significance
@@ -109,7 +111,7 @@ def _translated(folders, settings):
     groups = seeds_together(read, done)
     file = corpus.file("raw", corpus.target)
     lines = {name: systems.texts(group[0], references, file) for name, group in groups.items()}
-    metric = bleu.Metric("bleu", references, corpus.lowercase)
+    metric = bleu.Metric("bleu", references, corpus.lowercase, chosen(None, corpus.target, references, file))
     counts = {name: metric.count(texts) for name, texts in lines.items()}
     several = max(map(len, groups.values())) > 1
     tests = significance.TESTS[settings.tests] if len(groups) > 1 and not several else ()
@@ -174,8 +176,9 @@ def _scores(_folders, translated, settings):
     tables = []
     for names, kind in ((["bleu", "chrf2"], "raw"), (list(bleu.TOKENIZED), "tok")):
         references, file = corpus.lines(kind, corpus.target), corpus.file(kind, corpus.target)
-        testing = (translated.tests, translated.drawing)
-        table = score_table(translated.groups, names, references, file, corpus.lowercase, *testing)
+        tokenize = chosen(None, corpus.target, references, file) if kind == "raw" else None
+        testing = (translated.tests, translated.drawing, tokenize)
+        table = score_table(translated.groups, names, of_lines(references, file), corpus.lowercase, *testing)
         tables += [
             write_table(part, settings.out, f"scores_{name}")
             for part, name in zip(table.by_metric(), names, strict=True)

@@ -5,21 +5,21 @@ sacreBLEU's own significance module. They ask whether another test set would sho
 of what another training seed would do: for that, several seeds and Welch's t-test.
 """
 
-import contextlib
 import math
-import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from sacrebleu import significance
+
+from . import sacre
 
 TESTS = {"bootstrap": ("bs",), "randomization": ("ar",), "both": ("bs", "ar"), "none": ()}
 SEED = 12345  # sacreBLEU's own
 SAMPLES = 1000
 TRIALS = 10000
-_ROUNDING = 1e-9  # of scores up to 100: what the order of a sum may change
+# scores run from 0 to 100; two that differ by less have the same value, summed in another order
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -38,37 +38,45 @@ class Significance:
 
 
 def paired(
-    metric: Any,
-    counts: list[np.ndarray],
-    tests: tuple[str, ...] = ("bs",),
+    metric: sacre.SentenceStatistics,
+    counts: Sequence[np.ndarray],
+    tests: Sequence[str] = ("bs",),
     samples: int = SAMPLES,
     trials: int = TRIALS,
     seed: int = SEED,
 ) -> list[Significance]:
     """[Significance] of several systems, the first being the baseline.
 
-    metric: a bleu.Metric. counts: of each system, (sentences, statistics). tests: "bs" for the intervals and p-values
-    of `samples` bootstrap samples, "ar" for p-values of `trials` randomization trials. seed: 1 or more, because
-    sacreBLEU takes 0 for "no seed".
+    metric: a bleu.Metric, whose references may be several. counts: of each system, (sentences, statistics). tests: "bs"
+    for the intervals and p-values of `samples` bootstrap samples, "ar" for p-values of `trials` randomization trials.
+    seed: 1 or more, because sacreBLEU takes 0 for "no seed".
+
+    A difference of 0 has p = 1, whatever the texts are: no sample can differ by less.
     """
-    with _seeded(seed):
-        resampled = [_resampled(metric, rows, samples) for rows in counts] if "bs" in tests else []
-        p_values = {test: _p_values(metric, counts, test, samples if test == "bs" else trials) for test in tests}
-    scores = [metric.score(rows).value for rows in counts]
+    resampled = [sacre.bootstrap_scores(metric, rows, samples, seed) for rows in counts] if "bs" in tests else []
+    scores = [metric.value(rows.sum(axis=0)) for rows in counts]
+    p_values = {
+        test: _p_values(metric, counts, scores, test, samples if test == "bs" else trials, seed) for test in tests
+    }
     significances = []
     for i, score in enumerate(scores):
-        mean, interval = significance.estimate_ci(resampled[i]) if resampled else (None, None)
+        mean, interval = sacre.mean_and_half_width(resampled[i]) if resampled else (None, None)
         values = {"mean": mean, "interval": interval}
         if i:
             values["difference"] = score - scores[0]
             if resampled:
                 # every system is resampled with the same seed, so that the samples are the same sentences
-                values["difference_interval"] = significance.estimate_ci(resampled[i] - resampled[0])[1]
+                values["difference_interval"] = sacre.mean_and_half_width(resampled[i] - resampled[0])[1]
             values["p_bootstrap"], values["p_randomization"] = (p_values.get(t, {}).get(i) for t in ("bs", "ar"))
         significances.append(
             Significance(**{key: value if value is None else float(value) for key, value in values.items()})
         )
     return significances
+
+
+def same(first: float, second: float) -> bool:
+    """Whether two scores differ by no more than the rounding of their sums."""
+    return abs(first - second) <= ROUNDING
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,11 @@ class Seeds:
     mean: float
     std: float | None  #: sample standard deviation (n - 1); None for one seed
     difference: float | None = None  #: of the means, from the first system
-    p_welch: float | None = None  #: None for the first system, one seed, or no variance at all
+    #: 1 without a difference; None for the first system, for one seed, and for a difference without any variance
+    p_welch: float | None = None
 
 
-def across_seeds(scores: list[list[float]]) -> list[Seeds]:
+def across_seeds(scores: Sequence[Sequence[float]]) -> list[Seeds]:
     """[Seeds] of several systems, each given as the scores of its seeds; Welch's two-sided t-test against the first."""
     return [
         Seeds(
@@ -97,7 +106,11 @@ def across_seeds(scores: list[list[float]]) -> list[Seeds]:
 
 
 def _welch(values, baseline):
-    if min(len(values), len(baseline)) < 2 or len(set(values)) == len(set(baseline)) == 1:
+    if min(len(values), len(baseline)) < 2:
+        return None
+    if same(statistics.fmean(values), statistics.fmean(baseline)):
+        return 1.0  # also where there is no variance: t is 0, or 0/0
+    if len(set(values)) == len(set(baseline)) == 1:
         return None
     from scipy import stats  # only here: it would double the time in which `labo score` starts
 
@@ -105,49 +118,18 @@ def _welch(values, baseline):
     return None if math.isnan(p) else p
 
 
-class _Counted:
-    """A metric of sacreBLEU's that takes statistics in place of hypotheses, so that none are counted again."""
+def _p_values(metric, counts, scores, test, samples, seed):
+    """{number of the system: p-value} for all but the first; 1 where there is no difference.
 
-    def __init__(self, metric):
-        self._metric = metric
-
-    def __getattr__(self, name):
-        return getattr(self._metric, name)
-
-    def _extract_corpus_statistics(self, counts, _references):
-        return counts
-
-
-def _resampled(metric, rows, samples):
-    _, scores = significance._bootstrap_resample(rows, metric.sacrebleu, samples)
-    return np.array([score.score for score in scores])
-
-
-def _p_values(metric, counts, test, samples):
-    """{number of the system: p-value} for all but the first."""
-    named = [(str(i), rows) for i, rows in enumerate(counts)]
-    paired_test = significance.PairedTest(named, {"metric": _Counted(metric.sacrebleu)}, None, test, samples)
-    _, table = paired_test()
-    (results,) = (column for name, column in table.items() if name != "System")
-    # a difference of 0 is exceeded or met by every resampling, so that p is 1; sacreBLEU counts only what exceeds it,
-    # and where two systems with equal scores differ in text it finds the smallest p there is
-    scores = [metric.score(rows).value for rows in counts]
-    equal = [math.isclose(score, scores[0], rel_tol=0, abs_tol=_ROUNDING) for score in scores]
-    return {i: 1.0 if equal[i] else result.p_value for i, result in enumerate(results) if i}
-
-
-@contextlib.contextmanager
-def _seeded(seed):
-    """sacreBLEU takes its seed from the environment alone."""
-    before = os.environ.get("SACREBLEU_SEED")
-    os.environ["SACREBLEU_SEED"] = str(seed)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SACREBLEU_SEED"]
-        else:
-            os.environ["SACREBLEU_SEED"] = before
+    sacreBLEU counts the samples whose difference is larger than the observed one, which suits a test of nonzero
+    differences only: the samples of a difference of 0 mostly differ, or (equal systems) never do.
+    """
+    tested = [i for i, score in enumerate(scores) if i and not same(score, scores[0])]
+    p_values = dict.fromkeys(range(1, len(scores)), 1.0)
+    if tested:
+        values = sacre.paired_p_values(metric, [counts[i] for i in (0, *tested)], test, samples, seed)
+        p_values |= dict(zip(tested, values, strict=True))
+    return p_values
 
 
 def mcnemar(first: np.ndarray, other: np.ndarray) -> float:

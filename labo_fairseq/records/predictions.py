@@ -11,6 +11,7 @@ The file, an .npz without objects, holds one set of images under one checkpoint:
   clean_labels  (N,) int64, the true classes; there only where the training run made these labels noisy
 """
 
+import os
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,37 +31,37 @@ class Predictions:
 
     logits: np.ndarray
     labels: np.ndarray
-    classes: tuple
+    classes: tuple[str, ...]
     subset: str
     data: str
     checkpoint: str
     clean_labels: np.ndarray | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
 
-def path_beside(checkpoint: str | Path, subset: str) -> Path:
+def path_beside(checkpoint: str | os.PathLike, subset: str) -> Path:
     """Where the predictions of a checkpoint on a subset are kept: run/checkpoint_best.test.npz."""
     checkpoint = Path(checkpoint)
     return checkpoint.with_name(f"{checkpoint.stem}.{subset}.npz")
 
 
-def checkpoint_of(folder: str | Path) -> Path:
+def checkpoint_of(folder: str | os.PathLike) -> Path:
     """The best checkpoint of a run folder, which may be gone while its predictions are there."""
     folder = Path(folder)
     inside = folder / "checkpoints" / CHECKPOINT
     return inside if inside.parent.is_dir() else folder / CHECKPOINT
 
 
-def write(predictions: Predictions, path: str | Path) -> None:
+def write(predictions: Predictions, path: str | os.PathLike) -> None:
     """Write a file of predictions; it appears whole or not at all."""
     fields = _FIELDS if predictions.clean_labels is None else (*_FIELDS, "clean_labels")
     with write_aside(path, "wb") as stream:
         np.savez(stream, allow_pickle=False, **{field: np.asarray(getattr(predictions, field)) for field in fields})
 
 
-def read(path: str | Path) -> Predictions:
+def read(path: str | os.PathLike) -> Predictions:
     """The Predictions of a file. Raises UserError where it cannot be read, or is damaged or inconsistent."""
     again = "remove it and run `labo classify-report` on the checkpoint"
     try:

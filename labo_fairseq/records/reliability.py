@@ -1,7 +1,10 @@
 """reliability.tsv: the bins of a reliability diagram, before and after calibration."""
 
 import math
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..files import write_aside
@@ -10,7 +13,7 @@ from .text import read_text, split_lines
 COLUMNS = ("when", "bin_low", "bin_high", "count", "confidence", "accuracy", "accuracy_low", "accuracy_high")
 
 
-def read_reliability(folder: str | Path) -> list[dict] | None:
+def read_reliability(folder: str | os.PathLike) -> list[dict[str, Any]] | None:
     """Rows of reliability.tsv as dicts: "when" (before or after), the others numbers; None where there is none.
 
     Columns: when, bin_low, bin_high, count, confidence and accuracy (means of the bin), accuracy_low, accuracy_high.
@@ -37,7 +40,7 @@ def read_reliability(folder: str | Path) -> list[dict] | None:
     return rows
 
 
-def write_reliability(rows: dict[str, list[dict]], path: str | Path) -> None:
+def write_reliability(rows: Mapping[str, Iterable[Mapping[str, Any]]], path: str | os.PathLike) -> None:
     """Write rows as `read_reliability` gives them, {set of predictions: its bins}; the cells of NaN are empty."""
     with write_aside(path) as stream:
         stream.write("\t".join(COLUMNS) + "\n")

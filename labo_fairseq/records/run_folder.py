@@ -14,12 +14,17 @@ both sides are scored so).
 """
 
 import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import UserError
 from . import predictions, run_folder
 from .text import read_text, split_lines
+
+T = TypeVar("T")  # what is read of a run
 
 # criterion: (setting, symbol or "" where the value speaks for itself, the criterion's default); the order of display
 SETTINGS = {
@@ -45,12 +50,12 @@ class Corpus:
     lowercase: bool  #: whether both sides are to be scored in lower case
     pair: str | None = None  #: say de-en, in a corpus of several pairs of languages
 
-    def file(self, kind: str, language: str, part: str = "test") -> str:
+    def file(self, kind: str, language: str | None, part: str = "test") -> str:
         """Path of a text, say raw/test.de, of several pairs raw/test.de-en.de, as a string."""
         name = f"{part}.{self.pair}" if self.pair else part
         return str(self.folder / kind / f"{name}.{language}")
 
-    def lines(self, kind: str, language: str, part: str = "test") -> list[str]:
+    def lines(self, kind: str, language: str | None, part: str = "test") -> list[str]:
         """Its lines. Raises UserError where it cannot be read."""
         return split_lines(read_text(self.file(kind, language, part)))
 
@@ -60,13 +65,16 @@ class Corpus:
         return str(self.folder / "bin" / f"dict.{self.source}.txt")
 
 
-def read_corpus(folder: str | Path) -> Corpus:
+def read_corpus(folder: str | os.PathLike) -> Corpus:
     """The Corpus that a run folder's file `data` names. Raises UserError where it or its manifest cannot be read."""
-    data, *direction = split_lines(read_text(Path(folder) / "data").strip())
+    file = Path(folder) / "data"
+    data, *direction = split_lines(read_text(file).strip()) or [""]
+    if not data:
+        raise UserError(f"{file}: is empty: its first line names the folder of the prepared corpus")
     return corpus_at(Path(folder) / data, *direction[:1])
 
 
-def corpus_at(data: str | Path, direction: str | None = None) -> Corpus:
+def corpus_at(data: str | os.PathLike, direction: str | None = None) -> Corpus:
     """The Corpus in a folder that `labo prepare` wrote; of several pairs of languages that of one, such as "de-en".
 
     Raises UserError where the manifest cannot be read or has no such direction.
@@ -75,6 +83,8 @@ def corpus_at(data: str | Path, direction: str | None = None) -> Corpus:
     manifest = _json(data / "manifest.json")
     if not isinstance(manifest, dict) or not isinstance(manifest.get("target"), str):
         raise UserError(f"{data / 'manifest.json'}: has no 'target': prepare the corpus again")
+    if not isinstance(manifest.get("source"), str | None):
+        raise UserError(f"{data / 'manifest.json'}: 'source' is no language: prepare the corpus again")
     source, target, pair = _languages(manifest, direction, data / "manifest.json")
     corpus = Corpus(data, source, target, bool(manifest.get("synthetic")), bool(manifest.get("lowercased")), pair)
     if manifest.get("lowercased") is not None:
@@ -88,19 +98,19 @@ def _languages(manifest, direction, file):
     source, target = manifest.get("source"), manifest["target"]
     if "," not in f"{source}{target}":
         return source, target, None
-    pairs = [f"{one}-{other}" for one in source.split(",") for other in target.split(",")]
+    pairs = {f"{one}-{other}": (one, other) for one in (source or "").split(",") for other in target.split(",")}
     if direction not in pairs:
         raise UserError(f"{file}: is of {', '.join(pairs)}: name one of them in the second line of the run's file data")
-    return *direction.split("-"), direction
+    return *pairs[direction], direction
 
 
-def read_settings(folder: str | Path) -> dict:
+def read_settings(folder: str | os.PathLike) -> dict[str, str]:
     """{flag: value} of the command that made a run folder; {} where it is not recorded."""
     path = Path(folder, "command.json")
     return settings_of(_command(path)) if path.exists() else {}
 
 
-def settings_of(arguments: list[str]) -> dict:
+def settings_of(arguments: Sequence[str]) -> dict[str, str]:
     """{name: value} of a command's flags: `--label-smoothing 0.1` and `--label-smoothing=0.1`, the last one counts."""
     settings = {}
     for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
@@ -110,7 +120,7 @@ def settings_of(arguments: list[str]) -> dict:
     return settings
 
 
-def method_name(settings: dict) -> str:
+def method_name(settings: Mapping[str, str]) -> str:
     """The criterion with its settings, say `labo adaptive ρ=0.5 τ=1.25`, from flags or from fairseq's configuration."""
     name = settings.get("criterion") or settings.get("_name")
     if not name:
@@ -131,17 +141,20 @@ def _command(path):
 
 
 def _json(path):
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: no JSON ({error.msg}): write it again") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, as many brackets
+        raise UserError(f"{path}: no JSON of ours ({str(error).partition(';')[0]}): write it again") from error
 
 
 # flags that say where things lie and which seed it is; two runs that differ in these alone are seeds of one system
 NO_METHOD = ("seed", "save_dir", "log_file", "tensorboard_logdir", "wandb_project", "restore_file", "user_dir")
 
 
-def named_folders(arguments: list[str]) -> dict[str, Path]:
+def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
     """{name: folder}; folders of one name get their parents' names too."""
     folders = [Path(argument) for argument in arguments]
     for folder in folders:
@@ -161,7 +174,7 @@ def named_folders(arguments: list[str]) -> dict[str, Path]:
     return dict(zip(names, folders, strict=True))
 
 
-def seeds_together(read: dict, folders: dict) -> dict:
+def seeds_together(read: Mapping[str, T], folders: Mapping[str, Path]) -> dict[str, list[T]]:
     """{name: [value, …]} of {name: value}: training seeds of one system together, under the name of the first.
 
     folders: {name: run folder}, whose commands say what is one system.

@@ -1,7 +1,9 @@
 """A table of text, as every command prints it: TSV, Markdown, and HTML in the report."""
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 _NUMBER = re.compile(r"[+\-−]?[\d.,]+%?|–")
 
@@ -11,8 +13,8 @@ class TextTable:
     """Rows of strings under a title (none where it is empty), the heading first; `notes` belong below."""
 
     title: str
-    rows: list
-    notes: list = field(default_factory=list)
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def numeric(self) -> list[bool]:
@@ -34,13 +36,15 @@ class TextTable:
         return "\n".join([*([self.title, ""] if self.title else []), *lines, "", *(f"- {note}" for note in self.notes)])
 
 
-def table_of(title: str, rows: list[dict], layout: str = ".4f", notes: tuple | list = ()) -> TextTable:
+def table_of(
+    title: str, rows: Sequence[Mapping[str, Any]], layout: str = ".4f", notes: Sequence[str] = ()
+) -> TextTable:
     """A TextTable of dicts with the same keys: floats in a layout, a dash for NaN and None, other values as text."""
     cells = [[_shown_value(value, layout) for value in row.values()] for row in rows]
     return TextTable(title, [list(rows[0]), *cells], list(notes))
 
 
-def print_tables(tables: list[TextTable]) -> None:
+def print_tables(tables: Iterable[TextTable]) -> None:
     """TSV on standard output, an empty line between tables."""
     print("\n\n".join(table.as_tsv() for table in tables))
 
@@ -50,7 +54,7 @@ def cell(text: str) -> str:
     return " ".join(text.split())
 
 
-def shown(value: float | None, layout: str) -> str:
+def shown(value: Any, layout: str) -> str:
     """A number in a layout, or a dash where there is none."""
     return "–" if value is None else format(value, layout)
 

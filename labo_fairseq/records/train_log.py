@@ -14,8 +14,9 @@ Losses are in bits (base 2) per token, as fairseq logs them. What the file looks
 import ast
 import json
 import math
+import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from .text import read_text, split_lines
@@ -51,19 +52,20 @@ class ValidPoint:
 class TrainLog:
     """What a training log says about the run, restarts joined."""
 
-    train: list  #: of TrainPoint, by update
-    valid: list  #: of ValidPoint, by update
+    train: list[TrainPoint]  #: by update
+    valid: list[ValidPoint]  #: by update
     updates: int  #: number of the last update that any line names
     timed_updates: int  #: updates of the finished epochs ...
     timed_seconds: float  #: ... and the seconds spent in their training steps
-    criterion: dict  #: settings of the criterion as fairseq resolved them, with "_name"; empty if unknown
+    criterion: dict[str, Any]  #: settings of the criterion as fairseq resolved them, with "_name"; empty if unknown
     max_update: int | None  #: --max-update, None if unknown or unlimited
 
     @property
     def best(self) -> ValidPoint | None:
         """The ValidPoint with the lowest nll_loss, the later of equal ones as in fairseq; None if there is none."""
-        points = [point for point in reversed(self.valid) if point.nll_loss is not None and point.nll_loss < math.inf]
-        return min(points, key=lambda point: point.nll_loss, default=None)
+        points = [(point.nll_loss, point) for point in reversed(self.valid) if point.nll_loss is not None]
+        finite = [(loss, point) for loss, point in points if loss < math.inf]
+        return min(finite, key=lambda pair: pair[0], default=(None, None))[1]
 
     @property
     def updates_per_second(self) -> float | None:
@@ -71,7 +73,7 @@ class TrainLog:
         return self.timed_updates / self.timed_seconds if self.timed_seconds else None
 
 
-def read_train_log(path: str | Path) -> TrainLog:
+def read_train_log(path: str | os.PathLike) -> TrainLog:
     """The TrainLog of a file, plain or gzip. Raises UserError where it cannot be read or is no such log."""
     lines = split_lines(read_text(path))
     config: dict = next((config_ for config_ in map(_config, reversed(lines)) if config_), {})
@@ -81,12 +83,13 @@ def read_train_log(path: str | Path) -> TrainLog:
     train = [_train_point(update, stats) for (update, _), kind, stats in history if kind == "train_inner"]
     valid = [_valid_point(update, stats) for (update, _), kind, stats in history if kind == "valid"]
     updates = history[-1][0][0] if history else 0
-    max_update = config.get("optimization", {}).get("max_update") or None
+    max_update = config.get("optimization", {}).get("max_update")
+    max_update = max_update if isinstance(max_update, int) and max_update > 0 else None
     timed_updates, seconds = _timed(history, train)
     return TrainLog(train, valid, updates, timed_updates, seconds, config.get("criterion", {}), max_update)
 
 
-def read_epochs(path: str | Path) -> list[dict]:
+def read_epochs(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Of an image classifier [{"epoch", "loss", "error", "ece", "ece_scaled", "temperature", "targets"}], by epoch.
 
     loss: of training, bits; error: of validation, percent; ece, ece_scaled and temperature of validation; targets:
@@ -108,7 +111,7 @@ def read_epochs(path: str | Path) -> list[dict]:
     return [epochs[number] for number in sorted(epochs)]
 
 
-def parse_line(line: str) -> tuple[str, dict] | None:
+def parse_line(line: str) -> tuple[str, dict[str, float | None]] | None:
     """(kind, values) of a JSON line, with or without a time stamp before it; None for any other line.
 
     The kind is "train_inner", "train" (end of an epoch) or the name of the subset; keys have lost the prefix that
@@ -119,7 +122,7 @@ def parse_line(line: str) -> tuple[str, dict] | None:
         return None
     try:
         raw = json.loads(line[start:])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # half a line, a number of thousands of digits, as many brackets
         return None
     counter = next((key for key in raw if key.endswith("num_updates")), None)
     if counter is None:
@@ -133,13 +136,17 @@ def _history(lines):
     history = []
     for line in lines:
         kind, values = parse_line(line) or (None, None)
-        if kind not in _RANK or values["num_updates"] is None:
+        if kind not in _RANK or not all(_is_count(values.get(name)) for name in ("num_updates", "epoch")):
             continue
         place = (int(values["num_updates"]), _RANK[kind])
         while history and history[-1][0] >= place:
             history.pop()
         history.append((place, kind, values))
     return history
+
+
+def _is_count(value):
+    return value is not None and 0 <= value < math.inf
 
 
 def _timed(history, train):
@@ -188,13 +195,14 @@ def _config(line):
     try:
         tree = ast.parse(line[start:], mode="eval").body
         sections = {key.value: value for key, value in zip(tree.keys, tree.values, strict=True)}
-        return {name: ast.literal_eval(sections[name]) for name in ("criterion", "optimization")}
-    except (SyntaxError, ValueError, AttributeError, KeyError, RecursionError):
+        found = {name: ast.literal_eval(sections[name]) for name in ("criterion", "optimization")}
+    except (SyntaxError, ValueError, AttributeError, KeyError, TypeError, RecursionError, MemoryError):
         return None
+    return found if all(isinstance(settings, dict) for settings in found.values()) else None
 
 
 def _number(value):
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -132,9 +132,9 @@ def test_tokenized_text_is_warned_about(folder):
             "gen.txt: 3 sentences, but short.txt has 2: the first ",
         ),
         (["--system", "s=gen.txt"], "--reference: missing"),
-        (["--reference", "ref.txt", "--system", "gen.txt"], "--system: gen.txt: has no name: write NAME=FILE"),
-        (["--reference", "ref.txt", "--system", "=gen.txt"], "has no name: write NAME=FILE"),
-        (["--reference", "ref.txt", "--system", "a\tb=gen.txt"], "a name must be printable"),
+        (["--reference", "ref.txt", "--system", "gen.txt"], "--system: gen.txt: no name or no file: write NAME=FILE"),
+        (["--reference", "ref.txt", "--system", "=gen.txt"], "--system: =gen.txt: no name or no file: write NAME=FILE"),
+        (["--reference", "ref.txt", "--system", "a\tb=gen.txt"], "has control characters or begins with '#': choose"),
         (
             ["--reference", "ref.txt", "--system", "s=gen.txt", "--system", "s=gen.txt"],
             "--system: s=gen.txt: given twice",

@@ -167,10 +167,31 @@ def test_batches_hold_every_sentence_once_within_the_limits(lengths, max_tokens,
 # --- bad input ---
 
 
-def test_a_sentence_beyond_the_positions_is_named(exported, tmp_path, capsys):
-    (tmp_path / "in").write_text("d1\n" + "d1 " * 1024 + "\n", encoding="utf-8")
-    code, _, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
-    assert code == 2 and "sentence 1: 1025 subwords" in err
+@pytest.mark.parametrize(
+    "lengths, skipped",
+    [
+        ([1, 1024, 2], [1]),
+        ([1023, 1024], [1]),  # 1023 and the end of the sentence are all 1024 positions
+        ([2000, 1, 1024, 3], [0, 2]),
+        ([1024] * 11 + [1], range(11)),
+    ],
+)
+def test_sentences_beyond_the_positions_are_skipped(exported, tmp_path, capsys, lengths, skipped):
+    (tmp_path / "in").write_text("".join("d1 " * length + "\n" for length in lengths), encoding="utf-8")
+    code, out, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in", "--beam", 1, "--max-len-b", 5)
+    assert code == 0
+    kept = [i for i in range(len(lengths)) if i not in skipped]
+    assert [line.partition("\t")[0] for line in out.splitlines() if line.startswith("H-")] == [f"H-{i}" for i in kept]
+    (warning,) = [line for line in err.splitlines() if line.startswith("warning")]
+    listed = ", ".join(map(str, list(skipped)[:10])) + ", …" * (len(skipped) > 10)
+    assert f"{len(skipped)} of {len(lengths)} sentences skipped" in warning and warning.endswith(f"ids {listed}")
+    assert f"needs {max(lengths) + 1}" in warning
+
+
+def test_nothing_but_sentences_beyond_the_positions(exported, tmp_path, capsys):
+    (tmp_path / "in").write_text("d1 " * 1024 + "\n", encoding="utf-8")
+    code, out, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
+    assert code == 2 and out == "" and "every sentence is too long (up to 1025 subwords with its end)" in err
 
 
 def test_bytes_that_are_not_text(exported, tmp_path, capsys):
