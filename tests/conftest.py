@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from labo_fairseq.compat.torchvision_ops import import_torchvision
+
+# a busy machine is no reason to fail
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 BIN = Path(sys.executable).parent
 TYPES = 20

@@ -50,7 +50,7 @@ class Calibration:
 
 def dictionary_record(dictionary: Any) -> dict:
     """{"sha256", "types"} of a fairseq dictionary: of its symbols in order, whatever their counts and padding."""
-    return classes_record(dictionary.symbols)
+    return classes_record(dictionary.symbols[: len(dictionary)])
 
 
 def classes_record(names: list[str]) -> dict:

@@ -11,6 +11,7 @@ from .console import one_line_errors, one_line_errors_in_workers, one_line_error
 from .fetching import end_fetching_before_shutdown
 from .launch import check_world_size
 from .literals import read_literals_alone
+from .loaded_models import name_loaded_models
 from .source import (
     count_accumulated_batches,
     hashable_dataclasses,
@@ -69,6 +70,7 @@ MODULE_MENDS = {
         allow_checkpoint_globals,
         explain_refused_checkpoints,
         explain_foreign_vocabularies,
+        name_loaded_models,
         save_whole_files,
     ],
     "fairseq.data.iterators": [end_fetching_before_shutdown],

@@ -27,6 +27,11 @@ from ..measures.calibration import BINS, ece
 
 logger = logging.getLogger(__name__)
 
+# what settings may be so that losses and gradients stay finite in float32; no method was ever run near these bounds
+LARGEST_WEIGHT = 1000
+TEMPERATURES = 0.001, 1000
+SHAPES = 0.001, 1000  # of beta distributions
+
 _BIN_KEYS = [f"_calibration_{name}_{b}" for name in ("count", "confidence", "correct") for b in range(BINS)]
 
 
@@ -80,8 +85,8 @@ class LabelRegularizedCriterion(FairseqCriterion):
         self.cfg = cfg
         if cfg.ignore_prefix_size < 0:
             raise UserError(f"--ignore-prefix-size: {cfg.ignore_prefix_size} is negative: give 0 or more")
-        within("--z-loss", cfg.z_loss, 0)
-        within("--rdrop-weight", cfg.rdrop_weight, 0)
+        within("--z-loss", cfg.z_loss, 0, LARGEST_WEIGHT)
+        within("--rdrop-weight", cfg.rdrop_weight, 0, LARGEST_WEIGHT)
         self.check(cfg)
         self._path = self._loss_kernel = None
         self._warned = self._checked = False

@@ -23,8 +23,8 @@ class AntiFocalLossCriterion(LabelRegularizedCriterion):
     """-(1 + α p_k)^γ log p_k, in training and in validation (the released code leaves the factor out in validation)."""
 
     def check(self, cfg: Any) -> None:
-        within("--focal-gamma", cfg.focal_gamma, 0)
-        within("--focal-alpha", cfg.focal_alpha, 0)
+        within("--focal-gamma", cfg.focal_gamma, 0, 10)
+        within("--focal-alpha", cfg.focal_alpha, 0, 100)
 
     def row_loss(self, model: Any) -> RowLoss:
         return AntiFocal(self.cfg.focal_gamma, self.cfg.focal_alpha, self.cfg.detach_modulator)

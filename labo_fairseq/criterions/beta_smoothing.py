@@ -8,10 +8,10 @@ from fairseq.criterions import register_criterion
 from omegaconf import II
 
 from ..compat.ema import follow_ema
-from ..errors import UserError, above, within
+from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits
 from ..functional import BetaSmoothing, CrossEntropy, RowLoss, ranked_beta, token_loss
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import SHAPES, LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -48,7 +48,7 @@ class BetaSmoothingCriterion(LabelRegularizedCriterion):
 
     def check(self, cfg: Any) -> None:
         within("--smoothing-weight", cfg.smoothing_weight, 0, 1)
-        above("--beta-shape", cfg.beta_shape, 0)
+        within("--beta-shape", cfg.beta_shape, *SHAPES)
 
     def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """Label smoothing by amounts drawn for this batch."""

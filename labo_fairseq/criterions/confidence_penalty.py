@@ -7,7 +7,7 @@ from fairseq.criterions import register_criterion
 
 from ..errors import within
 from ..functional import ConfidencePenalty, RowLoss
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import LARGEST_WEIGHT, LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -22,7 +22,7 @@ class ConfidencePenaltyCriterion(LabelRegularizedCriterion):
     """-log p_k - β H(p) (Lu et al. 2023, eq. 2)."""
 
     def check(self, cfg: Any) -> None:
-        within("--confidence-penalty", cfg.confidence_penalty, 0)
+        within("--confidence-penalty", cfg.confidence_penalty, 0, LARGEST_WEIGHT)
 
     def row_loss(self, model: Any) -> RowLoss:
         return ConfidencePenalty(self.cfg.confidence_penalty)

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from fairseq.criterions import register_criterion
 
-from ..errors import UserError, above, within
+from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits
 from ..functional import CrossEntropy, Distillation, RowLoss, given_logits
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import LARGEST_WEIGHT, TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -39,8 +39,8 @@ class CSKDCriterion(LabelRegularizedCriterion):
         task.draws_pairs = True
 
     def check(self, cfg: Any) -> None:
-        within("--pair-weight", cfg.pair_weight, 0)
-        above("--pair-temperature", cfg.pair_temperature, 0)
+        within("--pair-weight", cfg.pair_weight, 0, LARGEST_WEIGHT)
+        within("--pair-temperature", cfg.pair_temperature, *TEMPERATURES)
 
     def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """Distillation from the model's own predictions for the partners."""

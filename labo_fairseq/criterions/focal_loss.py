@@ -26,7 +26,7 @@ class FocalLossCriterion(LabelRegularizedCriterion):
     """-(1 - p_k)^γ log p_k. The criterion of this name in Raunak et al.'s code is the anti-focal loss."""
 
     def check(self, cfg: Any) -> None:
-        within("--focal-gamma", cfg.focal_gamma, 0)
+        within("--focal-gamma", cfg.focal_gamma, 0, 100)
 
     def row_loss(self, model: Any) -> RowLoss:
         return Focal(self.cfg.focal_gamma, self.cfg.detach_modulator)

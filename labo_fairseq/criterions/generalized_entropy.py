@@ -5,9 +5,11 @@ from typing import Any
 
 from fairseq.criterions import register_criterion
 
-from ..errors import within
+from ..errors import UserError, within
 from ..functional import GeneralizedEntropy, RowLoss
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import LARGEST_WEIGHT, LabelRegularizedConfig, LabelRegularizedCriterion
+
+_NEAR = 0.001  # of a limit: here float32 is off by 0.0004 nats (V = 8,000), and by ten times that at 0.0001
 
 
 @dataclass
@@ -24,7 +26,12 @@ class GeneralizedEntropyCriterion(LabelRegularizedCriterion):
 
     def check(self, cfg: Any) -> None:
         within("--entropy-alpha", cfg.entropy_alpha, 0, 1)
-        within("--entropy-weight", cfg.entropy_weight, 0)
+        if 0 < cfg.entropy_alpha < _NEAR or 1 - _NEAR < cfg.entropy_alpha < 1:
+            raise UserError(
+                f"--entropy-alpha: {cfg.entropy_alpha} is so near to a limit that float32 cannot tell them apart: "
+                f"give 0, 1 or a number in [{_NEAR}, {1 - _NEAR}]"
+            )
+        within("--entropy-weight", cfg.entropy_weight, 0, LARGEST_WEIGHT)
 
     def row_loss(self, model: Any) -> RowLoss:
         return GeneralizedEntropy(self.cfg.entropy_alpha, self.cfg.entropy_weight)

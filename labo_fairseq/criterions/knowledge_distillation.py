@@ -7,11 +7,11 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from ..errors import UserError, above, within
+from ..errors import UserError, within
 from ..fairseq_models.stored_teacher import StoredTeacher
 from ..fairseq_models.teacher import ModelTeacher
 from ..functional import Distillation, LogitMatching, RowLoss
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -64,9 +64,9 @@ class KnowledgeDistillationCriterion(LabelRegularizedCriterion):
         if bool(cfg.teacher_path) == bool(cfg.teacher_probs):
             raise UserError("--teacher-path: give the teacher's checkpoint, or --teacher-probs FILE, and not both")
         within("--distill-weight", cfg.distill_weight, 0, 1)
-        above("--teacher-temperature", cfg.teacher_temperature, 0)
+        within("--teacher-temperature", cfg.teacher_temperature, *TEMPERATURES)
         if cfg.student_temperature is not None:
-            above("--student-temperature", cfg.student_temperature, 0)
+            within("--student-temperature", cfg.student_temperature, *TEMPERATURES)
         if str(cfg.distill_match) == "logits":
             if cfg.teacher_probs:
                 raise UserError("--distill-match logits: stored top probabilities hold no logits: give --teacher-path")

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import UserError, within
 from ..functional import ClassTable, CrossEntropy, RowLoss, table_divergence
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import LARGEST_WEIGHT, LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -45,7 +45,7 @@ class KRLSCriterion(LabelRegularizedCriterion):
         setattr(self.class_table, "param_group", "class_table")  # noqa: B010 - for --layer-lr of torch_sgd
 
     def check(self, cfg: Any) -> None:
-        within("--table-weight", cfg.table_weight, 0)
+        within("--table-weight", cfg.table_weight, 0, LARGEST_WEIGHT)
 
     def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """The model's loss, with the table as a constant."""

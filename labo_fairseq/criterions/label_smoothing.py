@@ -7,7 +7,7 @@ import torch
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
-from ..errors import UserError, above, within
+from ..errors import UserError, within
 from ..fairseq_models.target_counts import masked_prior, regular_types, target_counts, unigram_prior
 from ..functional import UNIFORM, LabelSmoothing, RowLoss
 from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
@@ -58,8 +58,8 @@ class LabelSmoothingCriterion(LabelRegularizedCriterion):
 
     def check(self, cfg: Any) -> None:
         within("--label-smoothing", cfg.label_smoothing, 0, 1)
-        above("--prior-exponent", cfg.prior_exponent, 0)
-        within("--prior-floor", cfg.prior_floor, 0)
+        within("--prior-exponent", cfg.prior_exponent, 0.001, 10)
+        within("--prior-floor", cfg.prior_floor, 0, 1e12)
         if str(cfg.smoothing_prior) == "unigram" and str(cfg.smoothing_form) == "fairseq":
             raise UserError(
                 "--smoothing-form fairseq: ε/(K-1) is defined for equal shares only: "

@@ -9,9 +9,9 @@ from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
 from ..compat.updates import updates_done
-from ..errors import UserError, above, within
+from ..errors import UserError, within
 from ..functional import LabelSmoothing, Labo, RowLoss
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class LaboCriterion(LabelRegularizedCriterion):
     def check(self, cfg: Any) -> None:
         within("--rho", cfg.rho, 0, 1)
         within("--label-smoothing", cfg.label_smoothing, 0, 1)
-        above("--smoothing-temperature", cfg.smoothing_temperature, 0)
+        within("--smoothing-temperature", cfg.smoothing_temperature, *TEMPERATURES)
         within("--smoothing-warmup-updates", cfg.smoothing_warmup_updates, 0)
         if 0 < cfg.max_update <= cfg.smoothing_warmup_updates:
             raise UserError(

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from fairseq.criterions import register_criterion
 
-from ..errors import above
-from ._base import LabelRegularizedConfig
+from ..errors import within
+from ._base import SHAPES, LabelRegularizedConfig
 from ._pairs import PairedCriterion
 
 
@@ -24,7 +24,7 @@ class MixupCriterion(PairedCriterion):
     """λ·NLL(y_i) + (1−λ)·NLL(y_j) of λ·x_i + (1−λ)·x_j; one λ for a batch, as in the released code."""
 
     def check(self, cfg: Any) -> None:
-        above("--mixup-alpha", cfg.mixup_alpha, 0)
+        within("--mixup-alpha", cfg.mixup_alpha, *SHAPES)
 
     def share(self, model: Any) -> float:
         """A draw from Beta(a, a)."""

@@ -6,9 +6,9 @@ from typing import Any
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
-from ..errors import above, within
+from ..errors import within
 from ..functional import RowLoss, VirtualTeacher
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
+from ._base import LARGEST_WEIGHT, TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -43,10 +43,10 @@ class TFRegCriterion(LabelRegularizedCriterion):
 
     def check(self, cfg: Any) -> None:
         within("--distill-weight", cfg.distill_weight, 0, 1)
-        above("--teacher-temperature", cfg.teacher_temperature, 0)
+        within("--teacher-temperature", cfg.teacher_temperature, *TEMPERATURES)
         within("--teacher-confidence", cfg.teacher_confidence, 0, 1)
-        above("--student-temperature", cfg.student_temperature, 0)
-        within("--distill-multiplier", cfg.distill_multiplier, 0)
+        within("--student-temperature", cfg.student_temperature, *TEMPERATURES)
+        within("--distill-multiplier", cfg.distill_multiplier, 0, LARGEST_WEIGHT)
 
     def row_loss(self, model: Any) -> RowLoss:
         cfg = self.cfg

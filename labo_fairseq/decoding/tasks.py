@@ -15,7 +15,6 @@ from fairseq.tasks import register_task
 from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.tasks.translation_multi_simple_epoch import TranslationMultiSimpleEpochTask
-from fairseq.utils import split_paths
 from omegaconf import II
 
 from ..errors import UserError
@@ -54,6 +53,7 @@ class CalibrationConfig(FairseqDataclass):
             "by the model that `labo sentence-confidence` fitted"
         },
     )
+    # not read: checkpoints of earlier versions hold it, and fairseq refuses settings that a task does not have
     path: Optional[str] = II("common_eval.path")
 
 
@@ -99,8 +99,8 @@ class CalibratedDecoding:
     def _members(self, models, args):
         flags = self._calibration_flags
         weights = choose.weights_of(flags.ensemble_weights, len(models))
-        paths = getattr(flags, "path", None)
-        paths = None if paths is None else split_paths(paths)
+        # in training there is none; in Python (from_pretrained) no --path tells them
+        paths = [model.checkpoint_file for model in models if hasattr(model, "checkpoint_file")] or None
         direction = f"{flags.source_lang}-{flags.target_lang}"
         file, calibration = choose.calibration_of(flags.calibration, direction)
         calibrators = [None] * len(models)
@@ -113,7 +113,7 @@ class CalibratedDecoding:
             calibrators = choose.calibrators(calibration, file, paths, self.target_dictionary, strict)
         if flags.sentence_confidence:
             self._confidence = _confidence(file, calibration, args)
-        names = paths or ["the model in training"]
+        names = paths or ["the model in training"] * len(models)
         members = [CalibratedMember(*member) for member in zip(models, names, calibrators, weights, strict=True)]
         for member in members:
             _check_plain_softmax(member)

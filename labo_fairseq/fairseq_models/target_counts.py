@@ -21,7 +21,8 @@ _PIECE = 1 << 22  # tokens counted at once
 def target_counts(task: Any, counts_file: str | None = None) -> torch.Tensor:
     """How often each type of the target dictionary occurs in the training targets, float64 (V,); EOS once a sentence.
 
-    pad, bos, unk and the `madeupword` fillers get 0, so no smoothing mass can reach them. A task of several pairs of
+    pad, bos, unk and the `madeupword` fillers get 0, so no smoothing mass can reach them. Types that
+    --output-dictionary-size cuts off are unk, as fairseq's data sets make of them. A task of several pairs of
     languages has the sum over all of its pairs, or over those into --target-lang where that is given (decoding); how
     often each pair is sampled is not counted, and language tokens, which are not in the files, have 0.
 
@@ -35,7 +36,7 @@ def target_counts(task: Any, counts_file: str | None = None) -> torch.Tensor:
             raise UserError("--prior-counts: classes are counted in the training set: leave the flag out")
         return torch.from_numpy(task.class_counts())
     if counts_file is None:
-        counts = sum(_binary_counts(prefix, len(dictionary)) for prefix in _target_prefixes(task))
+        counts = sum(_binary_counts(prefix, dictionary) for prefix in _target_prefixes(task))
     else:
         counts = _counts_from_file(Path(counts_file), dictionary)
     counts[~regular_types(dictionary).numpy()] = 0
@@ -48,7 +49,11 @@ def regular_types(dictionary: Any) -> torch.Tensor:
     """Which types can be a target token, a bool tensor (V,): not pad, bos, unk or a filler that rounds up the size."""
     special = {dictionary.pad(), dictionary.bos(), dictionary.unk()}
     return torch.tensor(
-        [i not in special and not symbol.startswith("madeupword") for i, symbol in enumerate(dictionary.symbols)]
+        [
+            i not in special and not symbol.startswith("madeupword")
+            # the symbols of a dictionary that was cut (--output-dictionary-size) are still those of the whole one
+            for i, symbol in enumerate(dictionary.symbols[: len(dictionary)])
+        ]
     )
 
 
@@ -103,15 +108,16 @@ def _target_prefix(folder, split, source, target):
     return prefix
 
 
-def _binary_counts(prefix, types):
+def _binary_counts(prefix, dictionary):
     """Counts of one binarized side, with the numbered parts (train, train1, …) that fairseq combines."""
+    types = len(dictionary)
     counts = np.zeros(types)
     for part in itertools.count():
         path = f"{prefix}{part or ''}"
         if part and not indexed_dataset.dataset_exists(path, None):
             return counts
         for tokens in _token_pieces(data_utils.load_indexed_dataset(path)):
-            counts += np.bincount(tokens, minlength=types)
+            counts += np.bincount(np.where(tokens < types, tokens, dictionary.unk()), minlength=types)
 
 
 def _token_pieces(dataset):
@@ -146,8 +152,9 @@ def _counts_from_file(path, dictionary):
         symbol, _, count = line.rpartition(" ")
         if symbol not in dictionary.indices:
             raise UserError(f"{path}:{number}: '{symbol}' is not in the target dictionary")
+        index = dictionary.indices[symbol]
         try:
-            counts[dictionary.indices[symbol]] = float(count)
+            counts[index if index < len(counts) else dictionary.unk()] = float(count)
         except ValueError:
             raise UserError(f"{path}:{number}: '{count}' is no count: lines read 'type count'") from None
     if not np.isfinite(counts).all() or (counts < 0).any():

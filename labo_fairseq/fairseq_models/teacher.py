@@ -96,19 +96,21 @@ def setup_task(path: str, cfg: Any, data: str) -> Any:
 def check_dictionaries(path: str, theirs: Any, ours: Any) -> None:
     """Raise UserError unless two tasks have the same symbols in the same order, on both sides."""
     for side in ("source", "target"):
-        a, b = (_dictionary(task, side) for task in (theirs, ours))
-        if (a and a.symbols) == (b and b.symbols):
+        a, b = (_symbols(task, side) for task in (theirs, ours))
+        if a == b:
             continue
-        where = next(i for i in range(max(len(a), len(b)) + 1) if a.symbols[i : i + 1] != b.symbols[i : i + 1])
-        there, here = (repr(d.symbols[where]) if where < len(d) else "missing" for d in (a, b))
+        where = next(i for i in range(max(len(a), len(b)) + 1) if a[i : i + 1] != b[i : i + 1])
+        there, here = (repr(symbols[where]) if where < len(symbols) else "missing" for symbols in (a, b))
         raise UserError(
             f"{path}: its {side} dictionary ({len(a)} types) is not that of the data ({len(b)} types): type {where} is "
             f"{there} there and {here} here: teacher and student need the same, as by fairseq-preprocess --srcdict"
         )
 
 
-def _dictionary(task, side) -> Any:
-    return getattr(task, f"{side}_dictionary", None)
+def _symbols(task, side):
+    # of a dictionary that was cut (--output-dictionary-size) `symbols` are still those of the whole one
+    dictionary = getattr(task, f"{side}_dictionary", None)
+    return None if dictionary is None else dictionary.symbols[: len(dictionary)]
 
 
 def _read(path):

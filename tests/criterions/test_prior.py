@@ -35,3 +35,37 @@ def test_every_token_counts_once(tmp_path, implementation, piece, monkeypatch):
     expected = np.zeros(len(dictionary))
     expected[[a, b, eos]] = 3, 2, 3  # unk gets no mass, c never occurs
     assert counts.tolist() == expected.tolist()
+
+
+def truncated(size):
+    """A language model's output dictionary: 4 special types, then a b c d, of which the first `size` are kept."""
+    from fairseq.data import TruncatedDictionary
+
+    dictionary = Dictionary()
+    for symbol in "abcd":
+        dictionary.add_symbol(symbol)
+    return TruncatedDictionary(dictionary, size)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(5, {"a": 3}), (6, {"a": 3, "b": 1}), (7, {"a": 3, "b": 1, "c": 2})])
+def test_types_beyond_the_output_dictionary_are_unknown(tmp_path, size, kept):
+    dictionary = truncated(size)
+    a, b, c, d = (dictionary.index(symbol) for symbol in "abcd")
+    eos = dictionary.eos()
+    write(tmp_path / "train", "mmap", [[a, d, a, c, eos], [a, d, b, c, d, eos]], len(dictionary.wrapped_dict))
+    cfg = SimpleNamespace(data=str(tmp_path), train_subset="train")
+    counts = _prior.target_counts(SimpleNamespace(cfg=cfg, target_dictionary=dictionary))
+    assert {dictionary[i]: n for i, n in enumerate(counts.tolist()) if n} == {"</s>": 2, **kept}
+    assert len(counts) == size
+
+
+def test_a_file_of_counts_may_name_types_beyond_the_output_dictionary(tmp_path):
+    (tmp_path / "counts").write_text("a 3\nb 2\nd 9\n", encoding="utf-8")
+    dictionary = truncated(6)
+    task = SimpleNamespace(cfg=SimpleNamespace(data=""), target_dictionary=dictionary)
+    counts = _prior.target_counts(task, tmp_path / "counts")
+    assert {dictionary[i]: n for i, n in enumerate(counts.tolist()) if n} == {"a": 3, "b": 2}
+
+
+def test_regular_types_of_a_truncated_dictionary():
+    assert _prior.regular_types(truncated(6)).tolist() == [False, False, True, False, True, True]
