@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
 from fairseq.data import Dictionary
@@ -76,3 +77,21 @@ def run(criterion, model, batch, **options):
     loss.sum().backward()
     grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     return loss.detach(), sample_size, log, grads
+
+
+# fixtures, which the conftest.py of a folder imports
+
+
+@pytest.fixture
+def task():
+    return make_task()
+
+
+@pytest.fixture
+def model(task):
+    return make_model(task)
+
+
+@pytest.fixture
+def batch(task):
+    return make_batch(task.target_dictionary)

@@ -1,7 +1,7 @@
 """The one place that calls sacreBLEU by private names, so that a new version of it has one place to break.
 
 sacreBLEU offers corpus scores, but no statistics per sentence; with these, the score of a split or of a bootstrap
-sample needs no second tokenization. tests/analysis/test_sacre.py compares every function here with sacreBLEU's public
+sample needs no second tokenization. tests/measures/test_sacre.py compares every function here with sacreBLEU's public
 results, and its signatures with those that are expected. Tested with sacreBLEU 2.4 to 2.6.
 """
 

@@ -1,17 +1,3 @@
-import pytest
-from _models import make_batch, make_model, make_task
+from _models import batch, model, task
 
-
-@pytest.fixture
-def task():
-    return make_task()
-
-
-@pytest.fixture
-def model(task):
-    return make_model(task)
-
-
-@pytest.fixture
-def batch(task):
-    return make_batch(task.target_dictionary)
+__all__ = ["batch", "model", "task"]

@@ -15,8 +15,8 @@ import pytest
 import labo_fairseq
 from labo_fairseq.experiment import recipe
 
-ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests/golden"
 
 # fairseq-train: trains 4 "updates", 2 per process where STOP is set, and fails where FAIL is
 TRAIN = """\

@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 def run(folder, line, **options):
     code = "from labo_fairseq.cli import main; import sys; sys.exit(main())"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **options.pop("env", {})}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **options.pop("env", {})}
     shell = f'exec "$0" -c "$1" "${{@:2}}" {options.pop("redirect", "")}'
     arguments = [sys.executable, code, *line]
     return subprocess.run(
@@ -124,7 +124,7 @@ def test_control_c_is_one_line_and_130(folder, command, name):
     process = subprocess.Popen(
         [sys.executable, "-c", WAITING.format(name=name), command, *COMMANDS[command]],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -200,7 +200,7 @@ with write_aside(sys.argv[1]) as stream:
 
 
 def killed_writer(path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", KILLED, path], env=environment)
     assert done.returncode == -signal.SIGKILL
 
@@ -275,7 +275,7 @@ def test_writers_side_by_side_lose_nothing(tmp_path):
         "import sys; from labo_fairseq.files import write_aside\n"
         "for i in range(200):\n    with write_aside(sys.argv[1]) as stream: stream.write(sys.argv[2] * 1000)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     line = [sys.executable, "-c", code, tmp_path / "out.txt"]
     running = [subprocess.Popen([*line, letter], env=environment) for letter in "ab"]
     assert [process.wait() for process in running] == [0, 0]

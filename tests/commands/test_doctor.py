@@ -9,7 +9,7 @@ import pytest
 
 from labo_fairseq.commands import doctor
 
-CLONE = Path(__file__).parents[1]
+CLONE = Path(__file__).parents[2]
 
 
 @pytest.fixture

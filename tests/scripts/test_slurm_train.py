@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "slurm_train.sh"
 ARGUMENTS = ["data bin", "--adam-betas", "(0.9, 0.98)", "--user-dir", "$HOME; `false` \"'"]
 

@@ -1,0 +1,3 @@
+from _models import batch, model, task
+
+__all__ = ["batch", "model", "task"]
