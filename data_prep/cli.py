@@ -57,7 +57,7 @@ def add_arguments(parser):
         "--max-ratio", type=float, metavar="R", help="largest ratio of the lengths of a training pair kept"
     )
     recipe.add_argument("--dictionary", choices=["joined", "separate"], help="one for both sides, or one for each")
-    some = parser.add_argument_group("of single corpora")
+    some = parser.add_argument_group("options of single corpora")
     some.add_argument("--seed", type=int, metavar="N", help="embedded: seed of the generator, without it 1")
     some.add_argument("--train", metavar="PREFIX", help="files: training text PREFIX.SOURCE and PREFIX.TARGET")
     some.add_argument("--valid", metavar="PREFIX", help="files: validation text")

@@ -60,7 +60,7 @@ def add_significance_arguments(parser, default):
         "--trials", type=int, default=significance.TRIALS, metavar="N", help="trials of approximate randomization"
     )
     parser.add_argument(
-        "--seed", type=int, default=significance.SEED, metavar="N", help="of the random samples of these tests"
+        "--seed", type=int, default=significance.SEED, metavar="N", help="seed of the random samples of these tests"
     )
 
 

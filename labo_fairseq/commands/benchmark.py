@@ -1,5 +1,5 @@
-"""Time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing; time of
-decoding (`decode`) with calibrators and with CTranslate2, against fairseq's beam search; time of updates of an image
+"""Measure time and memory of losses (`loss`) and of whole training steps (`step`), against fairseq's label smoothing;
+time of decoding (`decode`) with calibrators and with CTranslate2, against fairseq's; time of updates of an image
 classifier (`images`), data included, against cross entropy; memory of the losses by vocabulary and width (`memory`),
 computed, so that it needs neither time nor a GPU.
 

@@ -62,10 +62,10 @@ def add_arguments(parser):
         help="'type count' lines of the training targets, for DATA without the binarized training set",
     )  # fmt: skip
     parser.add_argument("--max-tokens", type=int, default=4000, help="tokens in a batch")
-    parser.add_argument("--seed", type=int, default=1, help="of the split into halves")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the split into halves")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     parser.add_argument("--user-dir", metavar="DIR", help="fairseq's --user-dir, for models that are defined there")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
     sweep = parser.add_argument_group("sweep", "BLEU, ECE and NLL against T; BLEU and length ratio against the beam")
     sweep.add_argument(
         "--sweep", action="store_true",

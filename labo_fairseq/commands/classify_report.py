@@ -1,4 +1,4 @@
-"""Accuracy, top-5, ECE before and after temperature scaling, NLL, risk and coverage, confusion of image classifiers.
+"""Compare image classifiers: accuracy, top-5, ECE and NLL before and after temperature scaling, risk, confusion.
 
   labo classify-report runs/cifar10/label_smoothing/seed1 runs/cifar10/labo/seed1 --out report
   labo classify-report --system ls=ls/checkpoint_best.pt --system labo=labo/checkpoint_best.pt --data DIR --json
@@ -44,9 +44,9 @@ def add_arguments(parser):
     )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", default="report", help="folder for the page, figures and tables")
     parser.add_argument("--no-page", action="store_true", help="only print the table")
-    parser.add_argument("--title", default="Image classifiers compared", help="of the page")
+    parser.add_argument("--title", default="Image classifiers compared", help="title of the page")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
 
 
 def run(args):

@@ -1,6 +1,6 @@
-"""What two systems do differently: n-grams, single sentences, lengths, copies and repetitions (as compare-mt does).
+"""Show what two systems do differently: n-grams, sentences, lengths, copies and repetitions (as compare-mt does).
 
-  labo compare --reference raw/test.en --source raw/test.de \
+  labo compare --reference raw/test.en --source raw/test.de \\
       --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt
 
 "n-grams" lists those that one system gets right more often than the other, by (m1 + 1) / (m1 + m2 + 2) where m1 and m2
@@ -36,7 +36,7 @@ def add_arguments(parser):
     parser.add_argument("--top", type=int, default=10, metavar="N", help="n-grams and sentences listed each way")
     parser.add_argument("--tokenized", action="store_true", help="compare tokenized text, with a tokenized --reference")
     parser.add_argument("--lowercase", action="store_true", help="lower-case everything first")
-    parser.add_argument("--json", action="store_true", help="the tables as JSON")
+    parser.add_argument("--json", action="store_true", help="print the tables as JSON")
 
 
 def run(args):

@@ -1,4 +1,4 @@
-"""Probabilities of the tokens that beam search chose: Figure 2 of LABO, with numbers.
+"""Show the probabilities of the tokens that beam search chose: Figure 2 of LABO, with numbers.
 
   labo confidence --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt
   labo confidence --system labo=labo/generate-test.txt --dict bin/dict.de.txt --source bpe/test.de --figure conf.png
@@ -46,7 +46,7 @@ def add_arguments(parser):
     parser.add_argument("--lowercase", action="store_true", help="lower-case both sides for BLEU")
     add_split_arguments(parser, required=False)
     parser.add_argument("--figure", metavar="FILE", help="also draw the histograms (.png, .pdf, .svg)")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of the tables")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of the tables")
 
 
 def run(args):

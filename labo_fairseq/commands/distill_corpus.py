@@ -1,4 +1,4 @@
-"""A training set whose targets are a teacher's translations: sequence-level distillation (Kim and Rush 2016).
+"""Make a training set of which a teacher's translations are the targets (Kim and Rush 2016, at the sequence level).
 
 Takes the folder that fairseq-preprocess or `labo prepare` wrote and the output of fairseq-generate on its training set,
 which must show the subwords (no --remove-bpe) of every sentence. Writes a folder of the same form: the same

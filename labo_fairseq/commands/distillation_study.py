@@ -1,4 +1,4 @@
-"""Accuracy of teachers and students against the smoothness γ of their targets: Figures 5, 7 and 8 of two papers.
+"""Show the accuracy of teachers and students against the smoothness γ of their targets, as two papers do.
 
   labo experiment run scripts/experiments/distillation_study.yaml --profile small --raw-dir DIR --jobs 2
   labo distillation-study runs/distillation_study.small/mnist10k --out study

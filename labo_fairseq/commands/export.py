@@ -1,4 +1,4 @@
-"""A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in: `labo translate` runs it.
+"""Write a fairseq Transformer as a CTranslate2 model, with a fitted temperature folded in; `labo translate` runs it.
 
   labo export --ctranslate2 checkpoints/checkpoint_best.pt --data data/bin --calibration calibration.json --out fast
   labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt

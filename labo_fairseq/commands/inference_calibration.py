@@ -1,6 +1,6 @@
-"""Calibration of the tokens that beam search produced (Wang et al. 2020), from the output of fairseq-generate.
+"""Measure the calibration of the tokens that beam search produced (Wang et al. 2020).
 
-Teacher-forced ECE asks how sure the model is of the reference's next token; this one how sure it was of its own
+Teacher-forced ECE asks how sure the model is of the reference's next token; this one asks how sure it was of its own
 translation. The confidence is exp of the P- score of each produced token, so of the model as it decoded (calibrated
 where it was), and a token is correct where the TER alignment with the reference finds the same token. Subwords must be
 in the output (no --remove-bpe, --post-process or --tokenizer), because the P- scores belong to them.
@@ -36,7 +36,7 @@ def add_arguments(parser):
         help="a token before which a reference token is missing: judged by itself, or wrong as in the released code",
     )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", help="write inference-reliability.tsv and .png to this folder")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
 
 
 def run(args):

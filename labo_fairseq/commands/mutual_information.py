@@ -1,4 +1,4 @@
-"""How much a logit difference tells about which image it is of, checkpoint after checkpoint.
+"""Measure how much a logit difference tells about which image it is of, checkpoint after checkpoint.
 
   labo mutual-information runs/ce/seed1 runs/ls/seed1 runs/labo/seed1 --classes 0 1 --out information
 

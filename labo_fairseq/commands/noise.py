@@ -1,4 +1,4 @@
-"""Label noise: estimate how much there is, compare trained models with the theory of label smoothing.
+"""Estimate how much label noise there is, or compare trained models with the theory of label smoothing.
 
   labo noise estimate runs/mnist/seed1
   labo noise compare runs/chen_figures.small/mnist10k/*/seed1 --out noise

@@ -1,4 +1,4 @@
-"""The amount of label smoothing that is best under label noise, by the theory of Chen et al. (2020); no training.
+"""Compute the label smoothing that is best under label noise, by the theory of Chen et al. (2020); no training.
 
   labo optimal-smoothing --clean-rate 0.9 --classes 10
   labo optimal-smoothing --type beta --clean-rate 0.8 --classes 100 --out optimal

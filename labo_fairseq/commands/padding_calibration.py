@@ -1,4 +1,4 @@
-"""What counting padding does to the calibration of a translation model: one figure, two curves.
+"""Show what counting padding does to the calibration of a translation model: one figure, two curves.
 
   labo padding-calibration data-bin --path checkpoint_best.pt --subset valid --out padding
 

@@ -1,4 +1,4 @@
-"""Where examples of three classes lie between the templates of their classes, in the layer before the last.
+"""Show where examples of three classes lie between the templates of their classes, in the layer before the last.
 
   labo penultimate runs/ce/seed1 runs/ls/seed1 runs/labo/seed1 --classes 0 1 2 --out penultimate
   labo penultimate --system ce=ce/checkpoint_best.pt --system labo=labo/checkpoint_best.pt --data DATA-BIN \\

@@ -1,4 +1,4 @@
-"""One HTML page about some training runs on one corpus: curves, scores, frequency splits, confidence, examples.
+"""Write one HTML page about training runs on one corpus: curves, scores, frequency splits, confidence, examples.
 
   labo report runs/multi30k.en-de.u2500/label_smoothed_cross_entropy runs/multi30k.en-de.u2500/labo --out report
 
@@ -24,7 +24,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--out", metavar="DIR", default="report", help="folder for the page, the figures and the tables"
     )
-    parser.add_argument("--title", default="Translation systems compared", help="of the page")
+    parser.add_argument("--title", default="Translation systems compared", help="title of the page")
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="sentences won and lost per system")
     parser.add_argument(
         "--size", type=int, metavar="N", help="sentences per frequency split (default: three equal parts)"

@@ -1,4 +1,4 @@
-"""Scores of translations by sacreBLEU, with its signatures, for one system or several side by side.
+"""Score translations by sacreBLEU, with its signatures: one system, or several side by side.
 
   labo score --reference raw/test.en --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt
   labo score --reference raw/test.en --system a=a.txt --system b=b.txt --metrics bleu ter --significance both
@@ -56,12 +56,12 @@ def add_arguments(parser):
         metavar="METRIC",
         help=f"of detokenized text: {', '.join(bleu.DETOKENIZED)} (default: {' '.join(DEFAULT_METRICS)})",
     )
-    parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU alone")
+    parser.add_argument("--tokenized", action="store_true", help="compute tokenized BLEU only")
     parser.add_argument("--compound-split", action="store_true", help="tokenized BLEU, and with compounds split")
     parser.add_argument("--lowercase", action="store_true", help="lower-case both sides first")
     add_significance_arguments(parser, default="none")
     parser.add_argument("--width", type=int, default=2, metavar="N", help="decimals of the table, as sacrebleu -w")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded scores instead of the table")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded scores instead of the table")
 
 
 def run(args):

@@ -1,6 +1,6 @@
-"""Scores by the training frequency of the source: Table 4 of LABO, and word F1 by the frequency of the word.
+"""Score translations by the training frequency of the source (Table 4 of LABO), and words by their own (F1).
 
-  labo splits --dict bin/dict.de.txt --source bpe/test.de --reference raw/test.en \
+  labo splits --dict bin/dict.de.txt --source bpe/test.de --reference raw/test.en \\
       --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt --train raw/train.en
   labo splits --dict bin/dict.de.txt --source bpe/valid.de --reference raw/valid.en --size 2400 --write-splits DIR
 
@@ -51,7 +51,7 @@ def add_arguments(parser):
     parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU, against a tokenized --reference")
     parser.add_argument("--lowercase", action="store_true", help="lower-case both sides first")
     add_significance_arguments(parser, default="bootstrap")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of the tables")
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of the tables")
 
 
 def run(args):

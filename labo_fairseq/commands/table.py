@@ -1,4 +1,4 @@
-"""One row per training run: method, BLEU, true perplexity, speed; ready to paste.
+"""Show one row per training run: method, BLEU, true perplexity, speed; ready to paste.
 
   labo table runs/multi30k.en-de.u2500/labo runs/multi30k.en-de.u2500/label_smoothed_cross_entropy
 
@@ -19,8 +19,8 @@ def add_arguments(parser):
     """Declare the arguments of `labo table`."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folder of a training run")
     layout = parser.add_mutually_exclusive_group()
-    layout.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of TSV")
-    layout.add_argument("--markdown", action="store_true", help="a Markdown table instead of TSV")
+    layout.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
+    layout.add_argument("--markdown", action="store_true", help="print a Markdown table instead of TSV")
 
 
 def run(args):

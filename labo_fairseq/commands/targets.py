@@ -1,4 +1,4 @@
-"""The smoothed target of one position under label smoothing and under LABO, as in Figure 1c of Lu et al. (2023).
+"""Show the smoothed target of one position under label smoothing and under LABO, as in Figure 1c of Lu et al. (2023).
 
   labo targets data-bin --path checkpoint_best.pt --source "ein mann" --target "a man" --token man --out targets
   labo targets data-bin --path checkpoint_best.pt --subset valid --sentence 17 --position 4

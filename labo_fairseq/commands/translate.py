@@ -1,4 +1,4 @@
-"""Translates with a model that `labo export` made; prints what fairseq-generate prints, sentences in order.
+"""Translate with a model that `labo export` made; prints what fairseq-generate prints, sentences in order.
 
   labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
   labo translate fast --remove-bpe < subwords.en

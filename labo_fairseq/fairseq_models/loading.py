@@ -41,7 +41,7 @@ def load_models(paths: list[str], data: str | None, device: str, overrides: dict
         model = _of_direction(loaded[0], task, path)
         reason = None if is_of_images(task) else obstacle(model)
         if reason is not None:
-            raise UserError(f"{path}: {reason}: calibration needs a Transformer decoder with a plain output projection")
+            raise UserError(f"{path}: {reason}: give a Transformer whose decoder ends in a plain output projection")
         models.append(model.to(device).eval())
     return models, task
 

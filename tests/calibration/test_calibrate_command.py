@@ -254,7 +254,7 @@ def test_a_model_without_a_plain_projection_says_what_to_do(capsys, run_cli, tin
     assert done.returncode == 0, done.stderr[-2000:]
     code, _, log = calibrate(capsys, tiny_bin, "--path", tmp_path / "checkpoint_last.pt", "--out", tmp_path / "out")
     assert code == 2
-    assert "adaptive softmax: calibration needs a Transformer decoder with a plain output projection" in last_line(log)
+    assert "adaptive softmax: give a Transformer whose decoder ends in a plain output projection" in last_line(log)
 
 
 @pytest.mark.parametrize(
