@@ -23,6 +23,7 @@ from ..fairseq_models.suitability import check_batch, check_output, check_task
 from ..functional import RDrop, RowLoss, projection_loss, token_loss, with_z_loss
 from ..functional.calibration import bin_sums
 from ..functional.kernels import choose_kernel
+from ..functional.products import kind_of_products
 from ..measures.calibration import BINS, ece
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ class LabelRegularizedConfig(FairseqDataclass):
     bf16_products: bool = field(
         default=False,
         metadata={
-            "help": "CPU: allow bfloat16 inside products of float32 matrices, in the whole model (with AMX, gradients "
-            "are then accurate to a few parts in a thousand; see docs/performance.md)"
+            "help": "CPU that has AVX512-BF16 or AMX: multiply the float32 matrices of the fused loss in bfloat16, and "
+            "let torch do so in the whole model; gradients are then off by about 0.4 percent (docs/performance.md)"
         },
     )
     z_loss: float = field(default=0.0, metadata={"help": "λ of the additional term λ·LSE², at least 0"})
@@ -234,7 +235,8 @@ class LabelRegularizedCriterion(FairseqCriterion):
         wanted = str(self.cfg.projection)
         reason = "--projection dense" if wanted == "dense" else self.needs_logits or obstacle(model)
         if reason is None:
-            logger.info("%s: output projection and loss are fused", self.cfg._name)
+            kind, why = kind_of_products(unwrap(model).decoder.output_projection.weight)
+            logger.info("%s: output projection and loss are fused, products in %s (%s)", self.cfg._name, kind, why)
             return "fused"
         if wanted == "fused":
             raise UserError(f"--projection fused: {reason}: use --projection auto")

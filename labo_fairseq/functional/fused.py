@@ -13,7 +13,7 @@ import torch
 from .contract import RowLoss
 from .dense import check_targets, kept_rows, rows_at_once
 from .kernels import row_pass_of
-from .products import Products
+from .products import products_of
 from .rows import prior_row
 
 # on a CPU (docs/performance.md): a product of fewer rows re-reads the weight gradient too often, of more logits takes
@@ -79,7 +79,7 @@ class _Fused(torch.autograd.Function):
         needs = [gradient and need for need in ctx.needs_input_grad[:3]]
         # the types of the products are chosen here; autocast would round what must stay in float32
         with torch.autocast(hidden.device.type, enabled=False):
-            products = Products(hidden, weight, bias, needs)
+            products = products_of(hidden, weight, bias, needs)
             prior, row_pass = _Prior(loss, products), row_pass_of(kernel)
             per_token = _all_chunks(products, prior, target, kept, loss, count_hits, row_pass)
         ctx.products = products

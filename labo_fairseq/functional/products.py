@@ -1,11 +1,15 @@
 """The matrix products of the fused path: logits of a chunk, and the sums of their gradients in working precision."""
 
+from __future__ import annotations
+
 import functools
 
 import torch
 
 from .dense import working_dtype
 
+# instructions by which a CPU multiplies bfloat16 at several times the speed of float32, as torch.cpu names them
+FAST_BF16 = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
 # float16 gradients of logits are scaled by this, so that probabilities down to 6e-11 survive; |gradient| may reach 63
 _HALF_SCALE = 1024.0
 
@@ -20,7 +24,7 @@ class Products:
     def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, needs: tuple | list):
         self.given = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         self.dtype = working_dtype(hidden.dtype)
-        self.half = _half_type(hidden, weight)
+        self.half = self._half_type(hidden)
         operand = self.half or self.dtype
         self.hidden, self.weight = hidden.to(operand), weight.to(operand)
         self.bias = None if bias is None else bias.to(self.dtype)
@@ -83,12 +87,86 @@ class Products:
         else:
             torch.mm(a, b, out=out)
 
+    def _half_type(self, hidden):
+        """The half-precision type in which the products run, or None for the working precision."""
+        if hidden.device.type != "cuda" or hidden.dtype not in (torch.bfloat16, torch.float16):
+            return None
+        return hidden.dtype if _keeps_float32(hidden.device, hidden.dtype) else None
 
-def _half_type(hidden, weight):
-    """The half-precision type in which the products run, or None for the working precision."""
-    if hidden.device.type != "cuda" or hidden.dtype not in (torch.bfloat16, torch.float16):
-        return None
-    return hidden.dtype if _keeps_float32(hidden.device, hidden.dtype) else None
+
+class RoundedProducts(Products):
+    """The same in bfloat16 on a CPU, where torch gives no float32 result of such operands.
+
+    Each product is rounded to bfloat16; the rows of logits and the sums over chunks are float32. The gradient is off by
+    about 0.005 of its norm then, most of which is the rounding of the operands (docs/performance.md).
+    """
+
+    def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, needs: tuple | list):
+        super().__init__(hidden, weight, bias, needs)
+        # used again by each chunk: memory for logits, and then for their gradient; for the weight's gradient
+        self._logits = self.weight.new_empty(0, self.types)
+        self._of_weight = torch.empty_like(self.weight) if needs[1] else None
+
+    def logits(self, chunk: slice, buffer: torch.Tensor) -> torch.Tensor:
+        """Logits of the chunk, a view of the buffer."""
+        h = self.hidden[chunk]
+        if len(self._logits) < len(h):
+            self._logits = torch.empty_like(buffer, dtype=self.half)
+        z = buffer[: len(h)].copy_(torch.mm(h, self.weight.t(), out=self._logits[: len(h)]))
+        return z if self.bias is None else z.add_(self.bias)
+
+    def add_chunk(self, chunk: slice, gradient: torch.Tensor) -> None:
+        """Take in the gradient of the chunk's logits."""
+        if self.grad_bias is not None:
+            self.grad_bias.add_(gradient.sum(0))
+        rounded = self._logits[: len(gradient)].copy_(gradient)
+        if self.grad_hidden is not None:
+            self.grad_hidden[chunk] = torch.mm(rounded, self.weight)
+        if self.grad_weight is not None:
+            self.grad_weight.add_(torch.mm(rounded.t(), self.hidden[chunk], out=self._of_weight))
+
+    def _half_type(self, hidden):
+        return torch.bfloat16
+
+
+def products_of(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, needs: tuple | list) -> Products:
+    """The kind of products for these operands.
+
+    RoundedProducts where a gradient is wanted (evaluation stays exact) on a CPU that is fast in bfloat16, of bfloat16
+    operands, and of float32 ones where torch's setting allows it (--bf16-products).
+    """
+    rounded = any(needs) and _is_rounded(hidden)
+    return (RoundedProducts if rounded else Products)(hidden, weight, bias, needs)
+
+
+def kind_of_products(weight: torch.Tensor) -> tuple[str, str]:
+    """("bfloat16" or the like, why) of the products of a training with such a weight, in words for a log."""
+    if _is_rounded(weight):
+        return "bfloat16", fast_bf16()[1]
+    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16:
+        return "float32", fast_bf16()[1]
+    name = str(weight.dtype if weight.device.type == "cuda" else working_dtype(weight.dtype)).removeprefix("torch.")
+    return name, f"the weight is {str(weight.dtype).removeprefix('torch.')}"
+
+
+@functools.cache
+def fast_bf16() -> tuple[bool, str]:
+    """Whether this CPU multiplies bfloat16 faster than float32, and the reason in words."""
+    # older versions of torch do not tell
+    capabilities: dict = getattr(torch.cpu, "get_capabilities", dict)()
+    has = [name for key, name in FAST_BF16.items() if capabilities.get(key)]
+    if has:
+        return True, f"this CPU has {' and '.join(has)}"
+    return False, f"torch sees neither {' nor '.join(FAST_BF16.values())} in this CPU"
+
+
+def _is_rounded(operand):
+    """Whether products of such operands run in bfloat16 on this CPU where a gradient is wanted."""
+    if operand.dtype == torch.float32:
+        wanted = torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    else:
+        wanted = operand.dtype == torch.bfloat16
+    return wanted and operand.device.type == "cpu" and fast_bf16()[0]
 
 
 @functools.cache

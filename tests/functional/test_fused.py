@@ -4,7 +4,7 @@ import pytest
 import torch
 from _cases import parametrize
 
-from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo, fused, projection_loss, token_loss
+from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo, fused, products, projection_loss, token_loss
 
 PAD = 1
 
@@ -108,7 +108,9 @@ def test_float32_gradients_stay_near_float64(case):
 @parametrize()
 @pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 2**-8), (torch.float16, 2**-10)])
 @pytest.mark.parametrize("scale", [1.0, 2.0**15])
-def test_half_precision_gives_float32_gradients_up_to_the_last_rounding(case, dtype, tolerance, scale):
+def test_half_precision_gives_float32_gradients_up_to_the_last_rounding(case, dtype, tolerance, scale, monkeypatch):
+    """Where the CPU is not fast in bfloat16; it never is in float16."""
+    monkeypatch.setattr(products, "fast_bf16", lambda: (False, "a test"))
     hidden, weight, bias, target = make(dtype=dtype, scale=0.5)
     leaves = [hidden, weight, bias]
     out = projection_loss(hidden, weight, target, case.make(23), bias=bias, ignore_index=PAD)
@@ -120,6 +122,96 @@ def test_half_precision_gives_float32_gradients_up_to_the_last_rounding(case, dt
     for got, exact in zip(grads, torch.autograd.grad(expected.total, full), strict=True):
         assert got.dtype == dtype
         torch.testing.assert_close(got.float() / scale * 64, exact, atol=64 * 2.0**-24, rtol=tolerance)
+
+
+@pytest.fixture
+def fast_bf16(monkeypatch):
+    """torch multiplies bfloat16 on every CPU, if slowly, so that the path can be tested on all."""
+    monkeypatch.setattr(products, "fast_bf16", lambda: (True, "a test"))
+
+
+@pytest.fixture
+def matmul():
+    """torch's settings of products on a CPU, put back afterwards."""
+    setting = torch.backends.mkldnn.matmul
+    before = setting.fp32_precision
+    yield setting
+    setting.fp32_precision = before
+
+
+def relative_error(got, exact):
+    return float((got.double() - exact).norm() / exact.norm())
+
+
+@parametrize()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_rounded_products_are_about_as_exact_as_plain_torch_in_bfloat16(case, dtype, fast_bf16, matmul):
+    """Both against the literal equation in float64, of operands that were not rounded either.
+
+    Of the losses that the project asks it of the error is at most 0.008. It grows with the logits, which are rounded to
+    8 bits, and where the gradient is small against its two parts, as that of matrix smoothing.
+    """
+    matmul.fp32_precision = "bf16"
+    exact = make(rows=200, types=1000, width=64, scale=0.5)  # logits of standard deviation 2
+    target, kept = exact[3], exact[3] != PAD
+    given = [x.detach().to(dtype).requires_grad_() for x in exact[:2]]
+    plain = [x.detach().bfloat16().requires_grad_() for x in exact[:2]]
+
+    def literal(hidden, weight):
+        logits = torch.nn.functional.linear(hidden, weight)[kept]
+        return case.reference(logits.to(torch.promote_types(logits.dtype, torch.float32)), target[kept]).sum()
+
+    out = projection_loss(*given, target, case.make(1000), ignore_index=PAD)
+    grads = torch.autograd.grad(out.total, given)
+    theirs = torch.autograd.grad(literal(*plain), plain)
+    full = torch.autograd.grad(literal(*exact[:2]), exact[:2])
+    for got, other, expected in zip(grads, theirs, full, strict=True):
+        assert got.dtype == dtype
+        error = relative_error(got, expected)
+        # the sums over chunks are rounded once more, by at most 2^-9
+        assert 1e-4 < error <= relative_error(other, expected) + 2**-9
+        assert error <= 0.008 or not case.name.startswith(("label_smoothing", "labo"))
+
+
+def test_chunks_of_rounded_products_add_up_in_float32(fast_bf16, monkeypatch):
+    """Many chunks are as good as one: sums in bfloat16 over 200 of them would be off by percents."""
+    hidden, weight, _, target = make(rows=400, types=50, width=16)
+    exact = torch.autograd.grad(projection_loss(hidden, weight, target, Labo()).total, [hidden, weight])
+    given = [x.detach().bfloat16().requires_grad_() for x in (hidden, weight)]
+    errors = []
+    for rows in (400, 2):
+        monkeypatch.setattr(fused, "_CHUNK_ROWS", rows)
+        got = torch.autograd.grad(projection_loss(*given, target, Labo()).total, given)
+        errors.append(max(relative_error(g, e) for g, e in zip(got, exact, strict=True)))
+    assert errors[1] <= 1.05 * errors[0]
+
+
+def test_evaluation_is_exact_in_bfloat16_too(fast_bf16):
+    hidden, weight, bias, target = make(dtype=torch.bfloat16)
+    full = [x.detach().float() for x in (hidden, weight, bias)]
+    with torch.no_grad():
+        out = projection_loss(hidden, weight, target, Labo(), bias=bias, ignore_index=PAD)
+    expected = projection_loss(full[0], full[1], target, Labo(), bias=full[2], ignore_index=PAD)
+    assert torch.equal(out.total, expected.total) and torch.equal(out.nll, expected.nll)
+
+
+def test_float32_is_rounded_only_where_torch_may(fast_bf16, matmul):
+    hidden, weight, _, _ = make(dtype=torch.float32)
+    for setting, rounded in (("none", False), ("ieee", False), ("bf16", True)):
+        matmul.fp32_precision = setting
+        kind = type(products.products_of(hidden, weight, None, [True, True, False]))
+        assert (kind is products.RoundedProducts) == rounded
+    # float64 never is
+    assert type(products.products_of(hidden.double(), weight.double(), None, [True] * 3)) is products.Products
+
+
+@pytest.mark.parametrize(
+    ("has", "fast"),
+    [({}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False)],
+)
+def test_what_the_cpu_has_is_asked_of_torch(has, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    assert products.fast_bf16.__wrapped__()[0] == fast
 
 
 def test_works_under_autocast():
