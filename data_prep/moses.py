@@ -1,10 +1,10 @@
 """The Moses scripts that corpora use, as functions of a line, by sacremoses, mended to equal the Perl originals.
 
-sacremoses lacks a rule that tokenizer.perl got in November 2018 (commit 9fc964da7); its tables of letters and digits lack
-most of Unicode; it has no rules of their own for Finnish, Swedish, Catalan, Irish, Somali and Tetun; and it finds some
-abbreviations that the script misses. All of it is mended here. The tokens are then those of the script (commit
-34452895f) in each of its 38 languages and in others: on made-up sentences that the tests keep with the script's answers,
-on random lines, and on all 124,056 lines of Multi30k (train, valid and test in four languages), byte for byte;
+sacremoses lacks a rule that tokenizer.perl got in November 2018 (commit 9fc964da7); its tables of letters and digits
+lack most of Unicode; it has no rules of their own for Finnish, Swedish, Catalan, Irish, Somali and Tetun; and it finds
+some abbreviations that the script misses. All of it is mended here. The tokens are then those of the script (commit
+34452895f) in each of its 38 languages and in others: on made-up sentences that the tests keep with the script's
+answers, on random lines, and on all 124,056 lines of Multi30k (train, valid and test in four languages), byte for byte;
 `python -m labo_fairseq.data_prep.benchmark --moses DIR` counts. Two differences are known: a line of nothing but white
 space becomes empty, where the script copies it; and letters that are younger than the Unicode of Perl or of the package
 `regex`, whichever is older. The punctuation normalizer is compared in the recipes' languages only (cs, de, en, fr).
@@ -147,13 +147,21 @@ class _Tokenizer(MosesTokenizer):
 
 @dataclass(frozen=True)
 class Untokenized:
-    """The line without white space around it, perhaps lower-cased."""
+    """The line with single spaces for any white space, perhaps lower-cased.
+
+    fairseq splits at every kind of white space (U+2028, U+0085, a no-break space), subword-nmt at spaces only: a word
+    with another kind inside would fall apart after the subwords are made, and come back as one word.
+    """
 
     lowercase: bool = False
 
     def build(self):
         """A function line -> line."""
-        return (lambda line: lower(line.strip())) if self.lowercase else str.strip
+        return (lambda line: lower(_single_spaces(line))) if self.lowercase else _single_spaces
+
+
+def _single_spaces(line):
+    return " ".join(line.split())
 
 
 def lower(line):
