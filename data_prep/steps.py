@@ -11,6 +11,7 @@ import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import archives
 from ..errors import UserError
 from ..files import write_aside
 from . import subword
@@ -98,10 +99,8 @@ def fetch(job):
 
 def unpack(job):
     """Unpack into orig/ the files that are needed."""
-    from .unpack import unpack as unpack_one
-
     for name, archive in job.corpus.inputs.archives.items():
-        unpack_one(archive, job.corpus.inputs.members(name), job.out / "orig")
+        archives.unpack(archive, job.corpus.inputs.members(name), job.out / "orig")
 
 
 def raw(job):
