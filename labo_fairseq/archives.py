@@ -114,5 +114,7 @@ def _of_zip(path):
     with zipfile.ZipFile(path) as stream:
         for member in stream.infolist():
             mode = stat.S_IFMT(member.external_attr >> 16)  # of Unix; 0 where another system made it
-            kind = "folder" if member.is_dir() else "file" if mode in (0, stat.S_IFREG) else "other"
+            # not member.is_dir(), which fails on an empty name in Python 3.11
+            folder = member.filename.endswith("/")
+            kind = "folder" if folder else "file" if mode in (0, stat.S_IFREG) else "other"
             yield member.filename, member.file_size, kind, lambda member=member: stream.open(member)

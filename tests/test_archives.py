@@ -149,6 +149,12 @@ def test_damaged_zips(damage, tmp_path, folder):
     assert "b.zip: ends too early or is damaged" in refused(tmp_path / "b.zip", ["x"], folder)
 
 
+def test_a_zip_with_a_nameless_member(tmp_path, folder):
+    pack_zip(tmp_path / "a.zip", {"x": b"text", "\0": b""})
+    module.unpack(tmp_path / "a.zip", ["x"], folder)
+    assert [path.name for path in folder.iterdir()] == ["x"]
+
+
 def test_size_of_zips(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(module, "LARGEST", 100)
     pack_zip(tmp_path / "a.zip", {"x": b"a" * 60, "y": b"b" * 60})
