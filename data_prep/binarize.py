@@ -16,9 +16,11 @@ def binarize(job):
 
     Several pairs share one dictionary of all their training text, as fairseq's multilingual tasks want it. Raises
     UserError if fairseq fails or its sentence counts are not those of the text.
+
+    fairseq splits --validpref and --testpref at commas, so it runs in the output folder and sees names relative to it.
     """
     out = job.out
-    aside = Path(tempfile.mkdtemp(dir=out, prefix=".bin.", suffix=".part"))
+    aside = Path(tempfile.mkdtemp(dir=out, prefix=".bin.", suffix=".part")).absolute()
     aside.chmod(out.stat().st_mode & 0o777)  # mkdtemp makes it private
     log = out / "preprocess.log"
     log.unlink(missing_ok=True)
@@ -42,15 +44,15 @@ def binarize(job):
 
 def _program():
     beside = Path(sys.executable).parent / "fairseq-preprocess"
-    program = str(beside) if beside.exists() else shutil.which("fairseq-preprocess")
+    program = beside if beside.exists() else shutil.which("fairseq-preprocess")
     if not program:
         raise UserError("fairseq-preprocess: not found: pip install --no-deps fairseq==0.12.2")
-    return program
+    return os.path.abspath(program)
 
 
 def _command(job, pair, destination, shared):
     command = [_program(), "--source-lang", pair[0], "--target-lang", pair[1], "--destdir", str(destination)]
-    prefixes = [str(job.out / "bpe" / job.label(split, pair)) for split in job.corpus.splits]
+    prefixes = [f"bpe/{job.label(split, pair)}" for split in job.corpus.splits]
     command += ["--trainpref", prefixes[0], "--validpref", prefixes[1], "--testpref", ",".join(prefixes[2:])]
     if shared or job.recipe.dictionary == "joined":
         command.append("--joined-dictionary")
@@ -77,7 +79,7 @@ def _shared_dictionary(job, aside, log):
 
 def _run(command, log):
     # close_fds=False: fairseq inherits the lock on the folder, so that the orphan of a killed run is waited for
-    start = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "close_fds": False}
+    start = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "close_fds": False, "cwd": log.parent}
     with open(log, "ab") as copy, subprocess.Popen(command, **start) as process:
         for line in progress(process.stdout, "fairseq-preprocess", "lines of log"):
             copy.write(line)

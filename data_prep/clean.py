@@ -1,4 +1,4 @@
-"""Removes training pairs by length and ratio, exactly as Moses' clean-corpus-n.perl does."""
+"""Removes training pairs by length and ratio: of Moses' tokens exactly as Moses' clean-corpus-n.perl does."""
 
 import re
 
@@ -45,7 +45,7 @@ class MosesCleaner:
 
 
 class LengthCleaner:
-    """Judges pairs by their number of pieces only, as fairseq's scripts/spm_encode.py does."""
+    """Judges pairs by their number of pieces or words only, as fairseq's scripts/spm_encode.py does."""
 
     def __init__(self, shortest, longest=None, ratio=None):
         self._limits = shortest, longest, ratio

@@ -19,6 +19,7 @@ import dataclasses
 import errno
 import importlib
 import itertools
+import os
 import re
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def run(args):
 def _prepare(module, args, pairs, recipe, out):
     from . import pipeline, steps
     from .parallel import Pool, available
+    from .text import say
 
     corpus = module.Corpus(pairs, args, out)
     size = {"bpe": "bpe_operations", "sentencepiece": "vocabulary_size"}[recipe.subword]
@@ -111,6 +113,8 @@ def _prepare(module, args, pairs, recipe, out):
     workers = args.workers or available()
     with Pool(workers) as pool:
         pipeline.prepare(steps.Job(out, pairs, corpus, recipe, workers, pool), parameters)
+    if os.pathsep in str(out):
+        say(f"{out}: fairseq-train splits its data path at {os.pathsep!r}: name bin/ by a path without one")
 
 
 def _pairs(args, module):

@@ -15,10 +15,10 @@ import pooch
 import requests
 from tqdm import tqdm
 
+from ..archives import open_tgz
 from ..errors import UserError
 from ..files import sha256
 from .text import say
-from .unpack import open_tgz
 
 RETRIES = 2
 _TIMEOUT = 60  # seconds without a byte

@@ -46,8 +46,24 @@ class Inputs:
     def _what_is_missing(self, path):
         archive = self.needed[path]
         name = Path(path).name.removesuffix(".gz")
-        instead = f"unpacked, or the archive {archive}" if archive.endswith(".tgz") else f"or {name}.gz"
+        instead = (
+            f"unpacked, or the archive {self._described(archive)}" if archive.endswith(".tgz") else f"or {name}.gz"
+        )
         return f"{self.raw_dir / name}: missing ({instead}): --raw-dir needs all files of {self.corpus}"
+
+    def _described(self, archive):
+        """The name of an archive, and which file has to be renamed where the release calls it otherwise."""
+        url = self.source(archive).urls[0]
+        if Path(url).name == archive:
+            return archive
+        here = self._by_hash(archive) or url
+        return f"{archive}; rename {here}: the release has two archives {Path(url).name}"
+
+    def _by_hash(self, archive):
+        """The archive in --raw-dir that is this one by its hash, whatever its name; None where there is none."""
+        known = self.source(archive).hash
+        here = sorted(path for path in self.raw_dir.glob("*.tgz*") if path.is_file())
+        return next((path for path in here if known and hash_matches(str(path), known)), None)
 
     def __getitem__(self, path):
         """Where the text with this path lies once the steps fetch and unpack are done."""
@@ -73,6 +89,12 @@ class Inputs:
     def _checked(self, name, path):
         known = self.source(name).hash
         if known and not hash_matches(str(path), known):
+            others = {other: source.hash for other, source in SOURCES[self.corpus].items() if source.hash}
+            other = next((other for other, hash in others.items() if hash_matches(str(path), hash)), None)
+            if other:
+                raise UserError(
+                    f"{path}: by its hash this is the archive {other}: rename it, and get {self.source(name).urls[0]}"
+                )
             raise UserError(
                 f"{path}: its hash is not {known}: get it again, or unpack it and name the folder with --raw-dir"
             )

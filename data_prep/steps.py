@@ -11,6 +11,7 @@ import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import archives
 from ..errors import UserError
 from ..files import write_aside
 from . import subword
@@ -98,10 +99,8 @@ def fetch(job):
 
 def unpack(job):
     """Unpack into orig/ the files that are needed."""
-    from .unpack import unpack as unpack_one
-
     for name, archive in job.corpus.inputs.archives.items():
-        unpack_one(archive, job.corpus.inputs.members(name), job.out / "orig")
+        archives.unpack(archive, job.corpus.inputs.members(name), job.out / "orig")
 
 
 def raw(job):
@@ -122,6 +121,7 @@ def _write_raw(job, part, pair):
     """(counts of pairs with an empty side by reason, number of lines with a separator that is none here)."""
     empty = dict.fromkeys(EMPTY.values(), 0)
     label = job.label(part, pair)
+    pieces = job.recipe.subword == "sentencepiece"
     kept = odd = 0
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(write_aside(job.text("raw", part, pair, code))) for code in pair]
@@ -133,12 +133,13 @@ def _write_raw(job, part, pair):
                 continue
             kept += 1
             for stream, line in zip(streams, lines, strict=True):
-                odd += has_odd_separator(line)
+                odd += has_odd_separator(line, pieces)
                 stream.write(f"{line}\n")
         if not kept:
             raise UserError(f"{label}: every pair has an empty side: nothing is left")
     if odd:
-        say(f"raw/{label}: {odd} lines hold U+2028 or the like: taken as a space, not as the end of a line")
+        kinds = "U+2028, U+2581 or the like" if pieces else "U+2028 or the like"
+        say(f"raw/{label}: {odd} lines hold {kinds}: taken as a space, not as the end of a line")
     return empty, odd
 
 
@@ -159,7 +160,9 @@ def select(job):
 
 def _select(job, pair):
     recipe = job.recipe
-    cleaner = MosesCleaner if recipe.subword == "bpe" or recipe.clean_after == "tok" else LengthCleaner
+    # Moses' script deletes every |, which its tokenizer escapes: text that did not go through it would lose words
+    of_moses = recipe.tokenizer == "moses" and (recipe.subword == "bpe" or recipe.clean_after == "tok")
+    cleaner = MosesCleaner if of_moses else LengthCleaner
     clean = cleaner(recipe.min_length, recipe.max_length, recipe.max_ratio)
     folders = _folders(job)
     sources = [read_lines(job.text(folder, "all", pair, code)) for folder in folders for code in pair]

@@ -1,7 +1,13 @@
-"""Subwords: joint BPE by subword-nmt, or a joint sentencepiece model; learnt here, applied as line functions."""
+"""Subwords: joint BPE by subword-nmt, or a joint sentencepiece model; learnt here, applied as line functions.
+
+Both are kept from writing what fairseq would read as something else: a word that is one of fairseq's control symbols
+(`<pad>`), and with BPE a word that ends in `@@`, fairseq's mark for a word that goes on. Such a word is cut once more,
+and comes back whole when the subwords are joined.
+"""
 
 import contextlib
 import io
+import re
 import sys
 from dataclasses import dataclass
 
@@ -13,6 +19,11 @@ from ..errors import UserError
 from ..files import write_aside
 
 FILES = {"bpe": "codes", "sentencepiece": "sentencepiece.model"}
+_MARK = "@@"
+_CONTROL = ("<s>", "<pad>", "</s>", "<unk>")  # fairseq.data.Dictionary's own
+_NEEDS_CARE = re.compile("|".join((_MARK, *_CONTROL)))
+_LONGEST = 1 << 30  # bytes of a line; the largest number that sentencepiece takes
+_RESERVED = "\u2585"  # sentencepiece leaves out every training line that holds it, and says nothing
 
 
 def learn(kind, lines, size, path):
@@ -38,13 +49,14 @@ def _learn_bpe(lines, size, path):
 def _learn_pieces(lines, size, path):
     """A BPE model with every character, as in fairseq's script for IWSLT'17.
 
-    From an iterator and on one thread, so that the model holds no path and is the same on every machine.
+    From an iterator and on one thread, so that the model holds no path and is the same on every machine. All lines
+    count: by default sentencepiece leaves out those of over 4,192 bytes, in silence.
     """
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_writer=model, model_type="bpe", vocab_size=size,
-            character_coverage=1.0, num_threads=1, minloglevel=2,
+            sentence_iterator=(line.replace(_RESERVED, " ") for line in lines), model_writer=model, model_type="bpe",
+            vocab_size=size, character_coverage=1.0, max_sentence_length=_LONGEST, num_threads=1, minloglevel=2,
         )  # fmt: skip
     except RuntimeError as error:
         reason = " ".join(str(error).split()).rpartition("] ")[2]
@@ -64,6 +76,21 @@ class Segmenter:
         """A function line -> subwords joined by spaces."""
         if self.kind == "bpe":
             with open(self.path, encoding="utf-8") as codes:
-                return BPE(codes).process_line
+                bpe = BPE(codes, separator=_MARK)
+            return lambda line: _by_words(bpe, line) if _NEEDS_CARE.search(line) else bpe.process_line(line)
         model = sentencepiece.SentencePieceProcessor(model_file=self.path)
-        return lambda line: " ".join(model.encode(line, out_type=str))
+        return lambda line: " ".join(
+            f"{piece[0]} {piece[1:]}" if piece in _CONTROL else piece for piece in model.encode(line, out_type=str)
+        )
+
+
+def _by_words(bpe, line):
+    subwords = []
+    for word in line.split():
+        *start, last = bpe.segment_tokens([word])
+        if last in _CONTROL:
+            start, last = [*start, last[0] + _MARK], last[1:]
+        elif last.endswith(_MARK):
+            start, last = [*start, last[:-1] + _MARK], last[-1]
+        subwords += [*start, last]
+    return " ".join(subwords)

@@ -2,7 +2,7 @@
 
 Other tools end lines at `\\r`, U+2028 or U+0085 too, and then see more lines than the other side has. Here a `\\r` or a
 NUL is an error; U+2028, U+2029, U+0085, vertical tab and form feed are plain white space inside a line: they stay in
-raw/, are counted there, and are a space from tok/ on (the Moses tokenizer joins any white space).
+raw/, are counted there, and are a space from tok/ on, whatever the tokenizer.
 """
 
 import array
@@ -113,9 +113,12 @@ def is_empty(line):
     return _NOTHING_VISIBLE.fullmatch(line) is not None
 
 
-def has_odd_separator(line):
-    """True for a line with a character at which other tools would break it in two."""
-    return _ODD_SEPARATOR.search(line) is not None
+def has_odd_separator(line, pieces=False):
+    """True for a line with a character that becomes a space, though nobody sees it as one.
+
+    Those at which other tools would break the line in two, and with `pieces` U+2581, sentencepiece's mark of a space.
+    """
+    return _ODD_SEPARATOR.search(line) is not None or (pieces and "\u2581" in line)
 
 
 def map_lines(pool, function, source, destination):

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "labo_fairseq"
 ALLOWED = {
     "errors": [],
     "files": ["errors"],
+    "archives": ["errors"],
     "compat": [],
     "records": ["errors", "files"],
     "measures": [],
@@ -25,12 +26,12 @@ ALLOWED = {
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
     "decoding": ["errors", "files", "records", "measures", "functional", "calibration"],
-    "vision": ["errors", "files", "compat", "records", "measures", "functional", "fairseq_models", "noise"],
+    "vision": ["errors", "files", "archives", "compat", "records", "measures", "functional", "fairseq_models", "noise"],
     "analysis": ["errors", "files", "records", "measures"],
     "figures": ["errors", "files", "records", "measures", "analysis"],
     "inside": ["errors", "records", "measures", "functional", "fairseq_models", "vision"],
     "benchmark": ["errors", "functional", "fairseq_models", "vision", "decoding"],
-    "data_prep": ["errors", "files"],
+    "data_prep": ["errors", "files", "archives"],
     "experiment": ["errors", "files", "records", "measures", "functional", "fairseq_models", "calibration", "vision",
                    "analysis", "figures", "data_prep"],
 }  # fmt: skip

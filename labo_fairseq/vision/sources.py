@@ -1,9 +1,6 @@
 """The data sets: where their images come from, and how the papers split and augment them."""
 
 import gzip
-import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from typing import Optional
 import numpy as np
 import torch
 
+from ..archives import unpack
 from ..compat.torchvision_ops import import_torchvision
 from ..errors import UserError
 from .images import ArrayImages, FileImages
@@ -166,20 +164,22 @@ def _tiny_imagenet(folder, part, download, mode):
     root = _unpacked(folder, "tiny-imagenet-200", *_TINY, download)
     if part == "train":
         return _class_folders(root / "train", "rgb")
-    rows = [line.split("\t") for line in _lines(root / "val" / "val_annotations.txt")]
+    annotations = root / "val" / "val_annotations.txt"
+    names, labels = zip(*_rows(annotations), strict=True)
     classes = sorted(_lines(root / "wnids.txt"))
-    number = {name: i for i, name in enumerate(classes)}
-    paths = [root / "val" / "images" / row[0] for row in rows]
-    return FileImages(str(root / "val"), classes, [number[row[1]] for row in rows], paths, "rgb")
+    targets = _numbers(annotations, labels, {name: i for i, name in enumerate(classes)})
+    return FileImages(str(root / "val"), classes, targets, [root / "val" / "images" / name for name in names], "rgb")
 
 
 def _cub200(folder, part, download, mode):
     root = _unpacked(folder, "CUB_200_2011", *_CUB, download)
-    columns = ("images", "image_class_labels", "train_test_split")
-    path, label, train = ([line.split()[1] for line in _lines(root / f"{name}.txt")] for name in columns)
-    classes = [line.split()[1] for line in _lines(root / "classes.txt")]
+    names = ("images", "image_class_labels", "train_test_split", "classes")
+    path, label, train, classes = ([row[1] for row in _rows(root / f"{name}.txt")] for name in names)
+    if not len(path) == len(label) == len(train):
+        raise UserError(f"{root}: {', '.join(names[:3])}: they have not the same number of lines: unpack it anew")
+    numbers = _numbers(root / "image_class_labels.txt", label, {str(i + 1): i for i in range(len(classes))})
     kept = [i for i, flag in enumerate(train) if (flag == "1") == (part == "train")]
-    targets, paths = [int(label[i]) - 1 for i in kept], [root / "images" / path[i] for i in kept]
+    targets, paths = [numbers[i] for i in kept], [root / "images" / path[i] for i in kept]
     return FileImages(f"{root} ({part})", classes, targets, paths, "rgb")
 
 
@@ -194,9 +194,10 @@ def _unpacked(folder, name, url, md5, download):
     if not archive.exists():
         raise UserError(f"{root}: no such folder, and no {archive.name} beside it: give --download")
     _check_md5(archive, md5)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as aside:
-        shutil.unpack_archive(archive, aside, **({} if archive.suffix == ".zip" else {"filter": "data"}))
-        os.replace(Path(aside) / name, root)
+    try:
+        unpack(archive, [name], folder)
+    except OSError as error:
+        raise UserError(f"{error.filename or root}: {error.strerror}: unpack {archive} elsewhere") from error
     return root
 
 
@@ -220,8 +221,26 @@ def _check_md5(path, md5):
 def _lines(path):
     try:
         return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: unpack the archive anew") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 at byte {error.start}"
+        raise UserError(f"{path}: {reason}: unpack the archive anew") from None
+
+
+def _rows(path):
+    """The first two columns of a table without spaces in them; at least one row."""
+    rows = [line.split()[:2] for line in _lines(path)] or [[]]
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2:
+            raise UserError(f"{path}:{number}: two columns expected: unpack the archive anew")
+    return rows
+
+
+def _numbers(path, labels, classes):
+    """The number of every label in the dictionary `classes`."""
+    unknown = next((label for label in labels if label not in classes), None)
+    if unknown is not None:
+        raise UserError(f"{path}: {unknown!r} is no class of this data set: unpack the archive anew")
+    return [classes[label] for label in labels]
 
 
 # --- sets without a test set ---

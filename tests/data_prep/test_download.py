@@ -227,6 +227,60 @@ def test_archive_in_raw_dir_with_a_wrong_hash(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def iwslt17(raw, *more, source="de"):
+    command = ["prepare", "iwslt17", "--source", source, "--target", "en", "--raw-dir", str(raw), *more]
+    return main([*command, "--out", str(raw.parent / "out")])
+
+
+@pytest.fixture
+def archives(tmp_path, monkeypatch):
+    """A folder; the hashes of the table are those of short texts: a file's text is its name in the table."""
+    (tmp_path / "raw").mkdir()
+    table = {
+        name: Source(source.urls, f"sha256:{hashlib.sha256(name.encode()).hexdigest()}")
+        for name, source in SOURCES["iwslt17"].items()
+    }
+    monkeypatch.setitem(SOURCES, "iwslt17", table)
+    return tmp_path / "raw"
+
+
+def test_training_archive_alone_says_which_one_to_rename(archives, capsys):
+    (archives / "de-en.tgz").write_text("de-en.tgz")
+    assert iwslt17(archives) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert (
+        "or the archive test.de-en.tgz; rename https://raw.githubusercontent.com/hlt-mt/WIT3/master/archive/"
+        "2017-01-ted-test/texts/de/en/de-en.tgz: the release has two archives de-en.tgz" in error
+    )
+
+
+@pytest.mark.parametrize("name", ["de-en.tgz", "de-en (1).tgz", "de-en.tgz.1", "ted-test.tgz"])
+def test_test_archive_under_another_name_is_recognized(name, archives, capsys):
+    (archives / name).write_text("test.de-en.tgz")
+    assert iwslt17(archives, "--valid-set", "tst2015") == 2
+    error = capsys.readouterr().err
+    if name == "de-en.tgz":  # taken for the training archive, the test archive is missing
+        assert f"the archive test.de-en.tgz; rename {archives}/de-en.tgz: the release has two" in error
+    else:  # the training archive is missing first
+        assert "missing (unpacked, or the archive de-en.tgz): --raw-dir needs all files of iwslt17" in error
+        (archives / "de-en.tgz").write_text("de-en.tgz")
+        assert iwslt17(archives) == 2
+        assert f"the archive test.de-en.tgz; rename {archives}/{name}: the release has two" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["test.de-en.tgz", "test.en-de.tgz", "fr-en.tgz"])
+def test_archives_that_are_exchanged(wrong, archives, capsys):
+    for name in ("de-en.tgz", "test.de-en.tgz", "test.en-de.tgz"):
+        (archives / name).write_text(name)
+    (archives / "de-en.tgz").write_text(wrong)
+    assert iwslt17(archives) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{archives}/de-en.tgz: by its hash this is the archive {wrong}: rename it, and get https://" in error
+    assert "2017-01-trnted/texts/de/en/de-en.tgz" in error
+
+
 def test_the_table(capsys):
     for corpus, files in SOURCES.items():
         for name, source in files.items():

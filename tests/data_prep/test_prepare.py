@@ -285,3 +285,27 @@ def test_embedded(direction, tmp_path, monkeypatch, capsys):
 def test_multi30k_says_where_its_text_comes_from():
     assert "multi30k/dataset" in multi30k.__doc__
     assert "research" in multi30k.Corpus.README
+
+
+@pytest.mark.parametrize("name", ["{here}/a,b", "c,", ",d,e", "x y,z", "-n,", "k:l,m"])
+def test_any_name_of_the_output_folder(name, prepare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = name.format(here=tmp_path)
+    code, log = prepare(f"--out={out}")
+    assert code == 0
+    names = {path.name for path in Path(out, "bin").iterdir()}
+    assert {"dict.de.txt", *(f"{split}.de-en.{side}.idx" for split in SPLITS for side in ("de", "en"))} <= names
+    assert any("fairseq-train splits its data path at ':'" in line for line in log) == (":" in name)
+
+
+def test_own_text_in_a_folder_with_a_comma(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my,text").mkdir()
+    for name in ("train", "dev", "test,1", "test,2"):
+        for code in ("de", "en"):
+            (tmp_path / f"my,text/{name}.{code}").write_text("ab ab abc ab\n" * 20, encoding="utf-8")
+    command = ["prepare", "files", "--source", "de", "--target", "en", "--bpe-operations", "5", "--workers", "1"]
+    for flag, name in (("train", "train"), ("valid", "dev"), ("test", "test,1"), ("test", "test,2")):
+        command += [f"--{flag}", f"my,text/{name}"]
+    assert main([*command, "--out", "o,ut"]) == 0
+    assert (tmp_path / "o,ut/bin/test1.de-en.de.idx").exists()

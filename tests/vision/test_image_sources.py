@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,46 @@ def test_an_archive_is_unpacked_only_if_its_checksum_is_right(tmp_path, monkeypa
     right = pooch.file_hash(str(tmp_path / "data" / "tiny-imagenet-200.zip"), alg="md5")
     monkeypatch.setattr(sources, "_TINY", (sources._TINY[0], right))
     assert len(Splits("tiny_imagenet", tmp_path / "data", valid_share=0).images("train")) == 3
+
+
+def test_image_archives_are_unpacked_as_those_of_text(tmp_path, monkeypatch):
+    """A link in a .zip, a path outside in a .tgz: refused with one line, and nothing is left."""
+    pooch = pytest.importorskip("pooch")
+    link = zipfile.ZipInfo("tiny-imagenet-200/train")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "tiny-imagenet-200.zip", "w") as archive:
+        archive.writestr(link, "/etc")
+    with tarfile.open(tmp_path / "CUB_200_2011.tgz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("CUB_200_2011/../../evil"))
+    for name, table, archive in (
+        ("tiny_imagenet", "_TINY", "tiny-imagenet-200.zip"), ("cub200", "_CUB", "CUB_200_2011.tgz")
+    ):  # fmt: skip
+        right = pooch.file_hash(str(tmp_path / archive), alg="md5")
+        monkeypatch.setattr(sources, table, (getattr(sources, table)[0], right))
+        with pytest.raises(UserError, match=f"{archive}: refused: .* (is no plain file|points outside of the archive)"):
+            Splits(name, tmp_path).images("train")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["CUB_200_2011.tgz", "tiny-imagenet-200.zip"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("images.txt", "1 a/0.png\n2\n", r"images.txt:2: two columns expected"),
+        ("image_class_labels.txt", "1 1\n2 7\n", r"image_class_labels.txt: '7' is no class of this data set"),
+        ("train_test_split.txt", "1 1\n", "they have not the same number of lines"),
+        ("classes.txt", "", r"classes.txt:1: two columns expected"),
+    ],
+)
+def test_damaged_tables(file, text, message, tmp_path):
+    (tmp_path / "CUB_200_2011").mkdir()
+    tables = {
+        "images.txt": "1 a/0.png\n2 b/0.png\n", "image_class_labels.txt": "1 1\n2 2\n",
+        "train_test_split.txt": "1 1\n2 0\n", "classes.txt": "1 a\n2 b\n",
+    }  # fmt: skip
+    for name, content in {**tables, file: text}.items():
+        (tmp_path / "CUB_200_2011" / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        Splits("cub200", tmp_path).images("train")
 
 
 # --- mistakes ---
