@@ -166,7 +166,7 @@ def test_unwritable_folder(prepare, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.mkstemp", refuse)
     code, log = prepare()
     assert code == 2
-    assert log[-1] == f"labo prepare: {tmp_path}/out/raw: Permission denied"
+    assert log[-1] == f"labo prepare: {tmp_path}/out/.manifest.json: Permission denied"
 
 
 def test_byte_offset_of_bad_utf8(prepare, raw):
