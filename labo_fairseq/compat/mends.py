@@ -4,19 +4,24 @@ A mend returns something true where it changed anything; None or False says that
 mend steps aside by itself once fairseq or torch no longer needs it.
 """
 
-from .attention import disable_encoder_fast_path
+from .attention import disable_encoder_fast_path, keep_unused_copies_zero
 from .checkpoints import allow_checkpoint_globals, explain_foreign_vocabularies, explain_refused_checkpoints
 from .confidence import print_sentence_confidence
 from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
 from .fetching import end_fetching_before_shutdown
 from .launch import check_world_size
+from .literals import literals_only, literals_only_in_examples
 from .source import (
     count_accumulated_batches,
+    find_the_last_bit,
+    give_unused_tensors_a_value,
     hashable_dataclasses,
     let_bf16_run_without_tpu,
     let_torch_ddp_run_on_cpus,
+    name_things_as_numpy_2_does,
     pass_config_to_scorer,
     pass_lists_to_sacrebleu,
+    quote_fasta_paths,
     resume_under_another_criterion,
 )
 from .whole_files import copy_whole_files, save_whole_files
@@ -26,10 +31,24 @@ from .workers import (
     leave_unused_copies_out_of_ddp,
 )
 
+WITH_UNUSED_TENSORS = (
+    "model_parallel.models.pipeline_parallel_transformer.model", "models.masked_lm",
+    "models.transformer.transformer_decoder", "models.transformer.transformer_encoder", "modules.adaptive_input",
+    "modules.adaptive_softmax", "modules.sinusoidal_positional_embedding",
+)  # fmt: skip
+OF_OLD_NUMPY = (
+    "data.data_utils", "data.language_pair_dataset", "data.token_block_dataset", "modules.dynamic_crf_layer",
+    "tasks.text_to_speech",
+)  # fmt: skip
+
 # from the text of the module to its mended text
 SOURCE_MENDS = {
+    **{f"fairseq.{name}": [give_unused_tensors_a_value] for name in WITH_UNUSED_TENSORS},
+    **{f"fairseq.{name}": [name_things_as_numpy_2_does] for name in OF_OLD_NUMPY},
+    "fairseq.data.huffman.huffman_coder": [find_the_last_bit],
     "fairseq.dataclass.configs": [hashable_dataclasses],
     "fairseq.models.transformer.transformer_config": [hashable_dataclasses],
+    "fairseq.data.fasta_dataset": [quote_fasta_paths],
     "fairseq.options": [let_bf16_run_without_tpu],
     "fairseq.models.distributed_fairseq_model": [let_torch_ddp_run_on_cpus],
     "fairseq.trainer": [resume_under_another_criterion, count_accumulated_batches],
@@ -38,8 +57,18 @@ SOURCE_MENDS = {
     "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
 }
 
+# the modules that evaluate text
+EVALUATING = (
+    "criterions.ctc", "data.audio.raw_audio_dataset", "data.codedataset", "models.fconv", "models.fconv_lm",
+    "models.fconv_self_att", "models.hubert.hubert", "models.lightconv_lm", "models.speech_to_text.s2t_wav_transformer",
+    "models.transformer_lm", "models.wav2vec.wav2vec", "models.wav2vec.wav2vec2", "optim.adafactor", "optim.adam",
+    "optim.adamax", "optim.cpu_adam", "optim.fused_lamb",
+)  # fmt: skip
+
 # from the module, once it ran
 MODULE_MENDS = {
+    **{f"fairseq.{name}": [literals_only] for name in EVALUATING},
+    "fairseq.utils": [literals_only, literals_only_in_examples],
     "fairseq.checkpoint_utils": [
         allow_checkpoint_globals,
         explain_refused_checkpoints,
@@ -55,10 +84,12 @@ MODULE_MENDS = {
     ],
     "fairseq.file_io": [copy_whole_files],
     "fairseq.models.distributed_fairseq_model": [leave_unused_copies_out_of_ddp],
-    "fairseq.modules.transformer_layer": [disable_encoder_fast_path],
+    "fairseq.modules.transformer_layer": [disable_encoder_fast_path, keep_unused_copies_zero],
+    "fairseq_cli.eval_lm": [literals_only, one_line_errors],
     "fairseq_cli.hydra_train": [one_line_errors_of_hydra],
+    "fairseq_cli.validate": [literals_only, one_line_errors],
     **{
         f"fairseq_cli.{command}": [one_line_errors]
-        for command in ("eval_lm", "generate", "interactive", "preprocess", "score", "train", "validate")
+        for command in ("generate", "interactive", "preprocess", "score", "train")
     },
 }

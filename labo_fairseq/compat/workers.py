@@ -8,14 +8,13 @@ import re
 import sys
 import typing
 
+from .attention import UNUSED_COPIES
 from .console import GO_ON
 
 _LOST_WORKER = re.compile(
     r"Connection (?:closed|reset) by peer|Broken pipe|Timed out waiting|remote process (?:has )?exited"
     r"|NCCL communicator was aborted"
 )
-# the copies of its weights that an encoder layer keeps for the fast path
-_UNUSED_COPIES = {f"{layer}_{kind}" for layer in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")}
 
 
 def allow_broadcast_globals(module):
@@ -77,7 +76,7 @@ def _unused_copies(model):
     from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
     layers = [(name, part) for name, part in model.named_modules() if isinstance(part, TransformerEncoderLayerBase)]
-    return [f"{name}.{key}" for name, layer in layers for key in layer._parameters if key in _UNUSED_COPIES]
+    return [f"{name}.{key}" for name, layer in layers for key in layer._parameters if key in UNUSED_COPIES]
 
 
 def explain_lost_workers(module):
