@@ -5,7 +5,13 @@ mend steps aside by itself once fairseq or torch no longer needs it.
 """
 
 from .attention import disable_encoder_fast_path, keep_unused_copies_zero
-from .checkpoints import allow_checkpoint_globals, explain_foreign_vocabularies, explain_refused_checkpoints
+from .checkpoints import (
+    allow_checkpoint_globals,
+    explain_failed_restarts,
+    explain_foreign_checkpoints,
+    explain_missing_pretrained_model,
+    explain_refused_checkpoints,
+)
 from .confidence import print_sentence_confidence
 from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
 from .fetching import end_fetching_before_shutdown
@@ -72,7 +78,8 @@ MODULE_MENDS = {
     "fairseq.checkpoint_utils": [
         allow_checkpoint_globals,
         explain_refused_checkpoints,
-        explain_foreign_vocabularies,
+        explain_foreign_checkpoints,
+        explain_missing_pretrained_model,
         save_whole_files,
     ],
     "fairseq.data.iterators": [end_fetching_before_shutdown],
@@ -84,6 +91,7 @@ MODULE_MENDS = {
     ],
     "fairseq.file_io": [copy_whole_files],
     "fairseq.models.distributed_fairseq_model": [leave_unused_copies_out_of_ddp],
+    "fairseq.trainer": [explain_failed_restarts],
     "fairseq.modules.transformer_layer": [disable_encoder_fast_path, keep_unused_copies_zero],
     "fairseq_cli.eval_lm": [literals_only, one_line_errors],
     "fairseq_cli.hydra_train": [one_line_errors_of_hydra],

@@ -11,7 +11,7 @@ import typing
 from .attention import UNUSED_COPIES
 from .console import GO_ON
 
-_LOST_WORKER = re.compile(
+LOST_WORKER = re.compile(
     r"Connection (?:closed|reset) by peer|Broken pipe|Timed out waiting|remote process (?:has )?exited"
     r"|NCCL communicator was aborted"
 )
@@ -88,7 +88,7 @@ def explain_lost_workers(module):
         try:
             return original(i, main, cfg, kwargs)
         except RuntimeError as error:
-            reason = _LOST_WORKER.search(str(error))
+            reason = LOST_WORKER.search(str(error))
             if reason is None:
                 raise
             print(
