@@ -106,7 +106,7 @@ def explain_foreign_checkpoints(module):
 
 
 def explain_failed_restarts(module):
-    """F30: fairseq-train from a checkpoint that does not fit: a traceback that ends in "Cannot load model parameters"."""
+    """F30: fairseq-train from a checkpoint that does not fit: a traceback ending in "Cannot load model parameters"."""
     original = module.Trainer.load_checkpoint
 
     @functools.wraps(original)

@@ -30,7 +30,7 @@ from .source import (
     quote_fasta_paths,
     resume_under_another_criterion,
 )
-from .whole_files import copy_whole_files, save_whole_files
+from .whole_files import copy_whole_files, explain_unwritable_folders, save_whole_files
 from .workers import (
     allow_broadcast_globals,
     explain_lost_workers,
@@ -81,6 +81,7 @@ MODULE_MENDS = {
         explain_foreign_checkpoints,
         explain_missing_pretrained_model,
         save_whole_files,
+        explain_unwritable_folders,
     ],
     "fairseq.data.iterators": [end_fetching_before_shutdown],
     "fairseq.distributed.utils": [

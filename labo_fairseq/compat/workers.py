@@ -5,7 +5,9 @@ import functools
 import inspect
 import os
 import re
+import signal
 import sys
+import threading
 import typing
 
 from .attention import UNUSED_COPIES
@@ -13,7 +15,7 @@ from .console import GO_ON
 
 LOST_WORKER = re.compile(
     r"Connection (?:closed|reset) by peer|Broken pipe|Timed out waiting|remote process (?:has )?exited"
-    r"|NCCL communicator was aborted"
+    r"|NCCL communicator was aborted|Connection was likely closed|Socket Timeout"
 )
 
 
@@ -80,25 +82,47 @@ def _unused_copies(model):
 
 
 def explain_lost_workers(module):
-    """F23: one worker dies: the others end in a traceback about a collective, which tells nothing of what to do."""
+    """F23: one worker dies: the others end in a traceback about a collective, or by torchrun's SIGTERM without a word.
+
+    Which of the two comes first is chance: torchrun looks after its workers ten times a second and ends the others at
+    once, while a worker learns of the loss in its next collective.
+    """
     original = module.distributed_main
 
     @functools.wraps(original)
     def distributed_main(i, main, cfg, kwargs):
+        _say_why_sigterm_ended(cfg.distributed_training)
         try:
             return original(i, main, cfg, kwargs)
         except RuntimeError as error:
             reason = LOST_WORKER.search(str(error))
             if reason is None:
                 raise
-            print(
-                f"{os.path.basename(sys.argv[0])}: rank {cfg.distributed_training.distributed_rank}: another worker is "
-                f"gone ({reason.group()}), its own message or the system's log says why: {GO_ON}",
-                file=sys.stderr,
-            )
+            _say(cfg.distributed_training, f"another worker is gone ({reason.group()})")
             sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(1)  # the process group waits for the lost worker when Python shuts down
 
     module.distributed_main = distributed_main
     return True
+
+
+def _say(training, what):
+    # not by print: a signal can come in the middle of one, and Python's streams refuse to be entered again
+    command = os.path.basename(sys.argv[0])
+    why = "its own message or the system's log says why"
+    line = f"{command}: rank {training.distributed_rank}: {what}, {why}: {GO_ON}\n"
+    os.write(2, line.encode(errors="replace"))
+
+
+def _say_why_sigterm_ended(training):
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    worker = os.getpid()
+
+    def handle(number, frame):
+        if os.getpid() == worker:  # the processes that load its data have the handler too
+            _say(training, "ended by SIGTERM, which torchrun sends where another worker is gone")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, handle)
