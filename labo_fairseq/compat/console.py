@@ -74,7 +74,7 @@ def _reporting(function, command):
 
 
 def _writing(function, command):
-    """F35: standard output is closed, or a full disk: tracebacks of `logging`, and exit code 120 or 0."""
+    """Refuse to compute what nobody will see; end with an error where it could not be written."""
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -83,35 +83,38 @@ def _writing(function, command):
             if results:
                 raise UserError("standard output is closed: the results would be lost: send them to a file or a pipe")
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
-        handle = logging.Handler.handleError
-        logging.Handler.handleError = _log_errors(command, handle, results)
-        try:
-            returned = function(*args, **kwargs)
-            if results:
-                sys.stdout.flush()
-            _drop_what_cannot_be_written()
-            return returned
-        finally:
-            logging.Handler.handleError = handle
+        returned = function(*args, **kwargs)
+        if results:
+            sys.stdout.flush()
+        _drop_what_cannot_be_written()
+        return returned
 
     return call
 
 
-def _log_errors(command, original, results):
-    """What `logging` is to do where a record cannot be written: say so once; end a command whose result it spoils."""
-    said = []
+def say_once_that_a_log_is_lost(module):
+    """F35: `fairseq-train > LOG` on a full disk, or into a pipe that was closed: a traceback for each line of the log.
 
-    def handle(handler, record):
+    The training goes on. What prints its results there too ends with one line.
+    """
+    command = os.path.basename(sys.argv[0])
+    if not command.startswith("fairseq-"):
+        return False
+    original, said = logging.Handler.handleError, []
+
+    @functools.wraps(original)
+    def handle_error(handler, record):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             return original(handler, record)
-        if results:
+        if command in RESULTS_ON_STDOUT and getattr(handler, "stream", None) is sys.stdout:
             raise error
         if not said:
             said.append(error)
-            _say(command, f"the log cannot be written any more ({error.strerror}): the command goes on")
+            _say(lambda: command, f"the log cannot be written any more ({error.strerror}): the command goes on")
 
-    return handle
+    logging.Handler.handleError = handle_error
+    return True
 
 
 def _drop_what_cannot_be_written():

@@ -13,7 +13,12 @@ from .checkpoints import (
     explain_refused_checkpoints,
 )
 from .confidence import print_sentence_confidence
-from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
+from .console import (
+    one_line_errors,
+    one_line_errors_in_workers,
+    one_line_errors_of_hydra,
+    say_once_that_a_log_is_lost,
+)
 from .fetching import end_fetching_before_shutdown
 from .launch import check_world_size
 from .literals import literals_only, literals_only_in_examples
@@ -74,7 +79,7 @@ EVALUATING = (
 # from the module, once it ran
 MODULE_MENDS = {
     **{f"fairseq.{name}": [literals_only] for name in EVALUATING},
-    "fairseq.utils": [literals_only, literals_only_in_examples],
+    "fairseq.utils": [literals_only, literals_only_in_examples, say_once_that_a_log_is_lost],
     "fairseq.checkpoint_utils": [
         allow_checkpoint_globals,
         explain_refused_checkpoints,
