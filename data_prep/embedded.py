@@ -1,4 +1,4 @@
-"""The embedded corpus: SYNTHETIC German-English sentences drawn from a grammar (sentences.py), nothing to download.
+"""The embedded corpus: SYNTHETIC German-English sentences drawn from a grammar (synthetic/), nothing to download.
 
 It is for tests, examples and quick experiments, not for claims about real translation. It has what makes translation
 hard at small scale: verb-second and verb-final clauses, separable verbs, the perfect with haben and sein, case, gender
@@ -11,7 +11,7 @@ nouns are part of the task.
 
 from .corpus import Corpus as Base
 from .recipe import Recipe
-from .sentences import Sentences
+from .synthetic.sentences import Sentences
 
 LANGUAGES = ("de", "en")
 PAIRS = None

@@ -1,70 +1,135 @@
 """The command `labo`. Subcommands are imported only when they are asked for, so that `labo --help` is instant."""
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import sys
 
-# name: (module with add_arguments(parser) and run(args) -> exit code, line for the overview)
-SUBCOMMANDS = {
-    "doctor": ("labo_fairseq.doctor", "show what is installed, which mends are active, and what to do where it fails"),
-    "prepare": ("labo_fairseq.data_prep.cli", "turn a parallel corpus into fairseq binaries"),
-    "calibrate": ("labo_fairseq.calibrate", "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram"),
-    "inference-calibration": ("labo_fairseq.inference_calibration", "ECE of the tokens that beam search produced"),
-    "sentence-confidence": ("labo_fairseq.sentence_confidence", "fit the probability that a translation is good"),
-    "export": ("labo_fairseq.decoding.export", "a checkpoint for the fast engine, with its temperature folded in"),
-    "distill-targets": ("labo_fairseq.distill_targets", "store a teacher's top probabilities for distillation"),
-    "distill-corpus": ("labo_fairseq.distill_corpus", "a training set from a teacher's translations of it"),
-    "translate": ("labo_fairseq.decoding.translate", "translate with an exported model, in fairseq's format"),
-    "score": ("labo_fairseq.analysis.score", "BLEU and chrF2 of translations, with signatures"),
-    "splits": ("labo_fairseq.analysis.splits", "scores by training frequency, as Table 4 of LABO; word F1"),
-    "confidence": ("labo_fairseq.analysis.confidence", "probabilities of the chosen tokens, as Figure 2 of LABO"),
-    "compare": ("labo_fairseq.analysis.compare", "what two systems do differently: n-grams, sentences, lengths"),
-    "report": ("labo_fairseq.analysis.report", "one HTML page about some runs: curves, scores, splits, examples"),
-    "classify-report": ("labo_fairseq.classify_report", "accuracy, calibration, confusion of image classifiers"),
-    "noise": ("labo_fairseq.noise", "estimate label noise; compare trained models with the theory of smoothing"),
-    "optimal-smoothing": ("labo_fairseq.optimal_smoothing", "the best label smoothing under label noise, by theory"),
-    "penultimate": ("labo_fairseq.penultimate", "activations on the plane of three class templates, and tightness"),
-    "distillation-study": ("labo_fairseq.distillation_study", "students of hard, smoothed and LABO teachers, compared"),
-    "padding-calibration": ("labo_fairseq.padding_calibration", "what counting padding does to the ECE, in one figure"),
-    "mutual-information": ("labo_fairseq.mutual_information", "what a logit difference tells about the image"),
-    "targets": ("labo_fairseq.targets", "the smoothed target of one position, under label smoothing and LABO"),
-    "benchmark": ("labo_fairseq.benchmark", "time and memory of the losses, of training steps, of decoding"),
-    "average": ("labo_fairseq.average", "average the parameters of checkpoints, without running code in them"),
-    "experiment": ("labo_fairseq.experiment.cli", "a table of methods × seeds × directions from one file, resumable"),
-    "table": ("labo_fairseq.analysis.table", "one row per finished run: BLEU, true perplexity, updates per second"),
+# subject: {subcommand: line for the overview}. The subcommand a-b is the module commands/a_b.py, which has
+# add_arguments(parser) and run(args) -> exit code.
+SUBJECTS = {
+    "set up": {
+        "doctor": "show what is installed, which mends are active, and what to do where it fails",
+        "prepare": "turn a parallel corpus into fairseq binaries",
+        "benchmark": "measure time and memory of the losses, of training steps, of decoding",
+    },
+    "train": {
+        "experiment": "run methods × seeds × directions from one file, resumable, to a table",
+        "table": "show one row per training run: BLEU, true perplexity, updates per second",
+        "average": "average the parameters of checkpoints",
+        "distill-targets": "store a teacher's top probabilities for distillation",
+        "distill-corpus": "make a training set from a teacher's translations of it",
+    },
+    "evaluate translations": {
+        "score": "compute BLEU, chrF2 and TER of translations, with signatures and significance",
+        "splits": "compute scores by training frequency (Table 4 of LABO) and word F1",
+        "confidence": "show the probabilities of the chosen tokens (Figure 2 of LABO)",
+        "compare": "show what two systems do differently: n-grams, sentences, lengths",
+        "report": "write one HTML page about training runs: curves, scores, splits, examples",
+    },
+    "calibrate and decode": {
+        "calibrate": "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram",
+        "inference-calibration": "measure the ECE of the tokens that beam search produced",
+        "sentence-confidence": "fit the probability that a translation is good",
+        "export": "write a checkpoint for the fast engine, with its temperature folded in",
+        "translate": "translate with an exported model, in fairseq's format",
+    },
+    "images and label noise": {
+        "classify-report": "compare image classifiers: accuracy, calibration, confusion",
+        "noise": "estimate label noise; compare trained models with the theory of smoothing",
+        "optimal-smoothing": "compute the best label smoothing under label noise",
+    },
+    "look inside": {
+        "targets": "show the smoothed target of one position, under label smoothing and LABO",
+        "penultimate": "project activations on the plane of three class templates",
+        "mutual-information": "measure what a logit difference tells about the image",
+        "padding-calibration": "show what counting padding does to the ECE",
+        "distillation-study": "compare students of hard, smoothed and LABO teachers",
+    },
 }
+REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space") | {errno.EBADF: "redirect it to a file"}
+SUBCOMMANDS = [name for subject in SUBJECTS.values() for name in subject]
 
 
 def main(argv=None):
     """Run `labo`; returns the exit code: 0, or 2 for bad input (the reason is one line on standard error)."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = _overview_parser()
-    if not argv or argv[0] not in SUBCOMMANDS:
-        parser.parse_args(argv or ["--help"])  # prints the help, the version or the error, and exits
-        parser.error("a subcommand is needed")
-    name = argv[0]
-    module = importlib.import_module(SUBCOMMANDS[name][0])
-    sub = argparse.ArgumentParser(
-        prog=f"labo {name}",
-        description=module.__doc__,
-        formatter_class=HelpFormatter,
-    )
-    module.add_arguments(sub)
+    name = f"labo {argv[0]}" if argv and argv[0] in SUBCOMMANDS else "labo"
     try:
-        return module.run(sub.parse_args(argv[1:])) or 0
+        _check_streams()
+        try:
+            return _run(argv)
+        finally:  # also behind a --help
+            sys.stdout.flush()
     except ValueError as error:
+        if isinstance(error, UnicodeEncodeError):
+            return _refused(
+                name, f"standard output cannot show {error.object[error.start]!r}: set PYTHONIOENCODING=utf-8"
+            )
         if not getattr(error, "labo_user_error", False):  # errors.UserError, and that of the bridge
             raise
-        print(f"labo {name}: {error}", file=sys.stderr)
-        return 2
+        return _refused(name, error)
     except BrokenPipeError:
-        # the reader (head, less) went away; point stdout elsewhere so that the flush at exit stays silent
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return 141
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        remedy = REMEDIES.get(error.errno, "give a file or folder that can be used")
+        return _refused(name, f"{error.filename or 'standard output'}: {reason}: {remedy}")
     except KeyboardInterrupt:
-        print(f"labo {name}: interrupted", file=sys.stderr)
+        _give_up_stdout()
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes no flag for another that begins so (--tokenize is not --tokenized); nor do the parsers below it."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def print_help(self, file=None):
+        """As argparse, which would be silent where the help cannot be written."""
+        print(self.format_help(), file=file or sys.stdout, end="")
+
+
+def _run(argv):
+    if not argv or argv[0] not in SUBCOMMANDS:
+        parser = _overview_parser()
+        parser.parse_args(argv or ["--help"])  # prints the help, the version or the error, and exits
+        parser.error("a subcommand is needed")
+    name, *arguments = argv
+    module = importlib.import_module(f"labo_fairseq.commands.{name.replace('-', '_')}")
+    parser = Parser(prog=f"labo {name}", description=module.__doc__, formatter_class=HelpFormatter)
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(arguments)) or 0
+
+
+def _check_streams():
+    """Without standard output there is no result; without standard error the messages go nowhere."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "closed", "standard output")
+
+
+def _refused(name, reason):
+    _give_up_stdout()
+    print(f"{name}: {' '.join(str(reason).splitlines())}", file=sys.stderr)
+    return 2
+
+
+def _give_up_stdout():
+    """Let what is not written yet go nowhere: Python would try again at its exit, and complain."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except AttributeError:  # there is none
+        pass
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -76,16 +141,19 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 def _overview_parser():
     width = max(map(len, SUBCOMMANDS))
-    listing = "\n".join(f"  {name:<{width}}  {line}" for name, (_, line) in SUBCOMMANDS.items())
-    parser = argparse.ArgumentParser(
+    listing = "\n\n".join(
+        "\n".join([f"{subject}:", *(f"  {name:<{width}}  {line}" for name, line in subcommands.items())])
+        for subject, subcommands in SUBJECTS.items()
+    )
+    parser = Parser(
         prog="labo",
         description="LABO and its family for fairseq: prepare, train, calibrate, decode, evaluate.",
-        epilog=f"subcommands:\n{listing}\n\n'labo SUBCOMMAND --help' explains each, with an example.",
+        epilog=f"{listing}\n\n'labo SUBCOMMAND --help' explains each, with an example.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="labo SUBCOMMAND [options]",
     )
     parser.add_argument("--version", action="version", version=f"labo_fairseq {_version()}")
-    parser.add_argument("subcommand", choices=list(SUBCOMMANDS), help=argparse.SUPPRESS)
+    parser.add_argument("subcommand", choices=SUBCOMMANDS, help=argparse.SUPPRESS)
     return parser
 
 

@@ -32,7 +32,8 @@ read_arguments() { # DATA NAME=FILE... [-- options of fairseq-generate]
     [ $# -eq 0 ] || shift
     local facts
     facts=$(python -c 'import sys
-from labo_fairseq.analysis.run_folder import UserError, corpus_at
+from labo_fairseq.errors import UserError
+from labo_fairseq.records.run_folder import corpus_at
 try:
     corpus = corpus_at(sys.argv[1])
     print(corpus.source, corpus.target, *["--lowercase"] * corpus.lowercase)

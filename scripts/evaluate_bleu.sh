@@ -15,8 +15,8 @@ set -euo pipefail
 read_arguments "$@"
 tests=none
 if [ ${#systems[@]} -gt 2 ]; then tests=both; fi
-run labo score --reference "$data/raw/test.$target" ${lowercase[@]+"${lowercase[@]}"} --significance "$tests" \
-    "${systems[@]}"
+run labo score --language "$target" --reference "$data/raw/test.$target" ${lowercase[@]+"${lowercase[@]}"} \
+    --significance "$tests" "${systems[@]}"
 echo
 run labo score --compound-split --reference "$data/tok/test.$target" ${lowercase[@]+"${lowercase[@]}"} \
     --significance "$tests" "${systems[@]}"

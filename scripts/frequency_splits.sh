@@ -15,7 +15,7 @@ set -euo pipefail
 
 read_arguments "$@"
 frequency=(--dict "$data/bin/dict.$source.txt" --source "$data/bpe/test.$source")
-run labo splits "${frequency[@]}" --reference "$data/raw/test.$target" --train "$data/raw/train.$target" \
+run labo splits "${frequency[@]}" --language "$target" --reference "$data/raw/test.$target" --train "$data/raw/train.$target" \
     ${lowercase[@]+"${lowercase[@]}"} "${systems[@]}"
 echo
 run labo confidence "${frequency[@]}" "${systems[@]}"

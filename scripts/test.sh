@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${LABO_TEST_VENV:-$PWD/.venv-test}
 LABO_EXTRAS=dev,plot,vision scripts/install.sh "$venv"
 "$venv/bin/ruff" check .
+"$venv/bin/ruff" format --check --quiet .
+"$venv/bin/mypy"
 # a process for each core, one thread in each: the models are tiny. A file's tests share what they train, so they stay
 # together.
 OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"

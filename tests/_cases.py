@@ -12,31 +12,44 @@ import torch.nn.functional as F
 
 from labo_fairseq.functional import (
     AntiFocal,
+    BetaSmoothing,
+    ClassTable,
     ConfidencePenalty,
     CrossEntropy,
+    Distillation,
     Focal,
     ForwardCorrection,
     GeneralizedEntropy,
     LabelSmoothing,
     Labo,
     LogitSmoothing,
+    MatrixSmoothing,
+    MixedLabels,
     SoftTargets,
     VirtualTeacher,
     WithZLoss,
     ZLossAround,
+    given_logits,
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """name; make(V) -> loss object; reference(logits (N, K), target (N,)) -> (N,); criterion and flags, if any."""
+    """name; make(V) -> loss object; reference(logits (N, K), target (N,)) -> (N,); criterion and flags, if any.
+
+    of: the criterion whose loss this is, where flags alone cannot give it: it needs images, a teacher or an average
+    by_type: it knows something of every type, so that no type can be taken out, and V is no larger than a matrix allows
+    detached: the published gradient treats a part of the loss as a constant
+    """
 
     name: str
     make: Callable
     reference: Callable
     criterion: str | None = None
     flags: dict = field(default_factory=dict)
-    detached: bool = False  # the published gradient treats a part of the loss as a constant
+    detached: bool = False
+    of: str | None = None
+    by_type: bool = False
 
     def __str__(self):
         return self.name
@@ -201,6 +214,71 @@ def z_loss(base, weight):
     return lambda logits, target: base(logits, target) + weight * logits.logsumexp(-1) ** 2
 
 
+# What a method knows of each token is the same for all tokens here, so that every invariant of a batch can be tried on
+# it; what differs from token to token is in the tests of the method itself.
+MANY = 4096  # tokens
+
+
+def teacher_row(types):
+    """Logits of a teacher who thinks the same of every token, (V,)."""
+    return 2 * torch.sin(torch.arange(types, dtype=torch.float64))
+
+
+def distilled(mass, temperature, hard=None):
+    """(1−α)·NLL + α·T²·KL(softmax(t/T) ‖ softmax(z/T)) (Hinton et al. 2015; Lu et al. 2023, eq. 3)."""
+
+    def reference(logits, target):
+        u = torch.softmax(teacher_row(logits.size(-1)).to(logits) / temperature, -1)
+        soft = kl(u.expand_as(logits), torch.softmax(logits / temperature, -1))
+        return (1 - mass if hard is None else hard) * cross_entropy(logits, target) + mass * temperature**2 * soft
+
+    return reference
+
+
+def same_teacher(types):
+    return given_logits(teacher_row(types).expand(MANY, types))
+
+
+def mixed(share, other, mass=0.0):
+    """H(q', p), q' = (1−α)·(λ·onehot(k) + (1−λ)·onehot(j)) + α/K (Guo 2020, eq. 8 and 15)."""
+
+    def reference(logits, target):
+        p = torch.softmax(logits, -1)
+        own, others = (F.one_hot(k, p.size(-1)).to(p) for k in (target, torch.full_like(target, other)))
+        labels = share * own + (1 - share) * others
+        return -(((1 - mass) * labels + mass / p.size(-1)) * p.log()).sum(-1)
+
+    return reference
+
+
+def partner(other):
+    return torch.full((MANY,), other)
+
+
+def square(types):
+    """A matrix of positive numbers whose columns sum to 1, (K, K)."""
+    i = torch.arange(types, dtype=torch.float64)
+    return torch.softmax(torch.cos(i.unsqueeze(1) + 2 * i), 0)
+
+
+def smoothed_by_matrix(logits, target):
+    """Cross entropy against column k of S (Chen et al. 2020, eq. 2)."""
+    return -(square(logits.size(-1)).to(logits).T[target] * torch.softmax(logits, -1).log()).sum(-1)
+
+
+def class_table(weight):
+    """NLL + α·KL(p_res ‖ q_res), both without the true class (Ding et al. 2021, Algorithm 1)."""
+
+    def reference(logits, target):
+        size = logits.size(-1)
+        others = torch.stack([torch.tensor([j for j in range(size) if j != int(k)]) for k in target])
+        p = torch.softmax(logits.gather(1, others), -1)
+        q = torch.softmax(square(size).to(logits)[target].gather(1, others), -1)
+        return cross_entropy(logits, target) + weight * kl(p, q)
+
+    return reference
+
+
 CASES = [
     Case("cross_entropy", lambda v: CrossEntropy(), cross_entropy),
     Case(
@@ -323,6 +401,41 @@ CASES = [
         logit_smoothing(uniform_smoothing(0.4)),
         "logit_smoothing",
         {"label_smoothing": 0.4},
+    ),
+    Case(
+        "knowledge_distillation",
+        lambda v: Distillation(0.5, same_teacher(v), 2.0, 2.0, 4.0),
+        distilled(0.5, 2.0),
+        of="knowledge_distillation",
+        by_type=True,
+    ),
+    Case(
+        "cs_kd",
+        lambda v: Distillation(0.2, same_teacher(v), 4.0, 4.0, 16.0, hard_weight=1.0),
+        distilled(0.2, 4.0, hard=1.0),
+        of="cs_kd",
+        by_type=True,
+    ),
+    Case(
+        "beta_smoothing",
+        lambda v: BetaSmoothing(0.6, torch.full((MANY,), 0.75, dtype=torch.float64)),
+        fairseq_smoothing(0.6 * 0.25),
+        of="beta_smoothing",
+    ),
+    Case("kr_ls", lambda v: ClassTable(0.3, square(v)), class_table(0.3), of="kr_ls", by_type=True),
+    Case(
+        "matrix_smoothing",
+        lambda v: MatrixSmoothing(square(v)),
+        smoothed_by_matrix,
+        of="matrix_smoothing",
+        by_type=True,
+    ),
+    Case("mixup", lambda v: MixedLabels(partner(1), 0.7), mixed(0.7, 1), of="mixup"),
+    Case(
+        "pairwise_label_smoothing",
+        lambda v: MixedLabels(partner(1), 0.5, 0.4),
+        mixed(0.5, 1, 0.4),
+        of="pairwise_label_smoothing",
     ),
     Case(
         "z_loss_around",

@@ -7,7 +7,7 @@ It knows no inflection of English and no word order.
 
 import re
 
-from labo_fairseq.data_prep import german, lexicon, verbs, words
+from labo_fairseq.data_prep.synthetic import german, lexicon, verbs, words
 
 GENDERS = "mfnp"
 FUNCTION_WORDS = """

@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from labo_fairseq.average import average_checkpoints, last_checkpoints
 from labo_fairseq.cli import main
+from labo_fairseq.commands.average import average_checkpoints, last_checkpoints
 from labo_fairseq.errors import UserError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labo_fairseq import doctor
+from labo_fairseq.commands import doctor
 
 CLONE = Path(__file__).parents[1]
 
@@ -48,8 +48,9 @@ def test_here_everything_needed_works(run_cli):
 def test_the_table_with_the_bridge_off(run_cli):
     done = run_cli("labo", "doctor", env={"LABO_FAIRSEQ_COMPAT": "0"})
     assert done.returncode == 1
-    line = next(line for line in done.stdout.splitlines() if line.startswith("bridge"))
-    assert line.split() == ["bridge", "off", "LABO_FAIRSEQ_COMPAT=0", "->", "unset", "LABO_FAIRSEQ_COMPAT"]
+    heading, *lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert heading == ["check", "state", "detail", "what to do"]
+    assert ["bridge", "off", "LABO_FAIRSEQ_COMPAT=0", "unset LABO_FAIRSEQ_COMPAT"] in lines
 
 
 def test_with_nothing_installed_it_says_how_to_install(run_cli):
@@ -57,7 +58,7 @@ def test_with_nothing_installed_it_says_how_to_install(run_cli):
     code = "import sys; sys.path.insert(0, sys.argv[1]); from labo_fairseq import cli; sys.exit(cli.main(['doctor']))"
     done = run_cli("python", "-S", "-E", "-c", code, CLONE, cwd="/")
     assert done.returncode == 1 and done.stderr == ""
-    assert "-> pip install --no-deps fairseq==0.12.2" in done.stdout
+    assert "\tpip install --no-deps fairseq==0.12.2\n" in done.stdout
     assert "scripts/install.sh VENV" in done.stdout
 
 

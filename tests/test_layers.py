@@ -1,6 +1,7 @@
-"""Imports go downwards only: each layer works without the ones above it and without what they need."""
+"""Imports go downwards only: each room works without the ones above it and without what they need."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,145 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "labo_fairseq"
-# a layer may import itself and the layers before it
-LAYERS = ["errors", "files", "compat", "functional", "criterions", "calibration", "decoding", "analysis", "vision"]
+
+# room (folder, or module beside them): the rooms that it may import, besides itself. Every room stands below those that
+# import it, so that there is no circle; CONTRIBUTING.md has the same table for readers.
+ALLOWED = {
+    "errors": [],
+    "files": ["errors"],
+    "compat": [],
+    "records": ["errors", "files"],
+    "measures": [],
+    "functional": [],
+    "fairseq_models": ["errors", "files", "compat", "functional"],
+    "noise": ["errors", "records", "measures"],
+    "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
+    "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
+    "decoding": ["errors", "files", "records", "measures", "functional", "calibration"],
+    "vision": ["errors", "files", "compat", "records", "measures", "functional", "fairseq_models", "noise"],
+    "analysis": ["errors", "files", "records", "measures"],
+    "figures": ["errors", "files", "records", "measures", "analysis"],
+    "inside": ["errors", "records", "measures", "functional", "fairseq_models", "vision"],
+    "benchmark": ["errors", "functional", "fairseq_models", "vision", "decoding"],
+    "data_prep": ["errors", "files"],
+    "experiment": ["errors", "files", "compat", "records", "measures", "functional", "fairseq_models", "calibration",
+                   "vision", "analysis", "figures", "data_prep"],
+}  # fmt: skip
+ALLOWED["commands"] = list(ALLOWED)
+ALLOWED["cli"] = []  # it imports a command by its name
+ALLOWED["recipe"] = ["experiment"]
+# by the user's --user-dir: what has to be registered with fairseq
+ALLOWED["__init__"] = ["criterions", "decoding", "vision"]
+
+
+def files():
+    """[(path, room, its place as parts of a module's name)] of the package and of data_prep, which lies beside it."""
+    found = [(path, path.relative_to(ROOT).with_suffix("").parts[1:]) for path in sorted(PACKAGE.rglob("*.py"))]
+    found += [
+        (path, path.relative_to(ROOT).with_suffix("").parts) for path in sorted((ROOT / "data_prep").rglob("*.py"))
+    ]
+    return [(path, parts[0], parts) for path, parts in found]
+
+
+def exists(parts):
+    """Whether there is such a module or folder in the package."""
+    base = ROOT if parts[:1] == ("data_prep",) else PACKAGE
+    path = base.joinpath(*parts)
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+def imports(path, parts):
+    """[(line, the imported module as parts, names)] of every import of our own, wherever it stands in the file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found += [(node.lineno, tuple(name[1:]), []) for name in names if name[0] == "labo_fairseq"]
+        elif isinstance(node, ast.ImportFrom):
+            module = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                module = parts[: len(parts) - node.level] + module
+            elif module[0] != "labo_fairseq":
+                continue
+            else:
+                module = module[1:]
+            submodules = [alias.name for alias in node.names if exists((*module, alias.name))]
+            found += [(node.lineno, (*module, name), []) for name in submodules]
+            others = [alias.name for alias in node.names if alias.name not in submodules]
+            found += [(node.lineno, module, others)] if others else []
+    return found
+
+
+def crossings():
+    """[(path, line, room, imported room, module, names)] of the imports that leave their room."""
+    return [
+        (path.relative_to(ROOT), line, room, module[0] if module else "__init__", module, names)
+        for path, room, parts in files()
+        for line, module, names in imports(path, parts)
+        if (module[0] if module else "__init__") != room
+    ]
+
+
+def test_every_room_is_known():
+    unknown = {room for _, room, _ in files()} - set(ALLOWED)
+    assert not unknown, f"add them to ALLOWED, and to the table in CONTRIBUTING.md: {unknown}"
+    assert len({room for _, room, parts in files() if len(parts) > 1}) <= 20
+
+
+def test_what_is_imported_exists():
+    missing = [(str(p), line, module) for p, line, _, _, module, _ in crossings() if not exists(module)]
+    missing += [
+        (str(path.relative_to(ROOT)), line, module)
+        for path, _, parts in files()
+        for line, module, _ in imports(path, parts)
+        if not exists(module)
+    ]
+    assert not missing
+
+
+def test_no_import_goes_upwards():
+    wrong = [
+        f"{path}:{line}: {room} imports {'.'.join(module)}"
+        for path, line, room, other, module, names in crossings()
+        if other not in ALLOWED[room] and names != ["__version__"] and names != ["register"]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_circle():
+    order = list(ALLOWED)
+    wrong = [(room, other) for room in order for other in ALLOWED[room] if order.index(other) > order.index(room)]
+    assert not [pair for pair in wrong if pair[0] not in ("commands", "__init__")]
+
+
+def test_no_arrow_is_allowed_in_vain():
+    """A row of the table that nothing needs would let a wrong import in one day."""
+    used = {(room, other) for _, _, room, other, _, _ in crossings()}
+    spare = [(room, other) for room, others in ALLOWED.items() for other in others if (room, other) not in used]
+    assert not [pair for pair in spare if pair[0] != "commands"]
+
+
+def test_private_names_stay_in_their_room():
+    wrong = [
+        f"{path}:{line}: {'.'.join(module)}: {', '.join(names)}"
+        for path, line, _, _, module, names in crossings()
+        if any(map(is_private, (*module, *names)))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_contributing_has_the_same_table():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(?:labo_fairseq/)?(\w+)(?:/|\.py)?` \|[^|]*\| ([^|]*) \|$", text, re.MULTILINE))
+    told = {room: set(re.findall(r"`(\w+)`", cell)) for room, cell in rows.items()}
+    wanted = {
+        room: set(others) for room, others in ALLOWED.items() if room not in ("commands", "cli", "recipe", "__init__")
+    }
+    assert {room: told.get(room) for room in wanted} == wanted
+
+
+def is_private(name):
+    return name.startswith("_") and not name.endswith("__")
 
 
 def run_python(code):
@@ -39,28 +177,29 @@ def test_registering_by_hand():
     assert result.stdout.split() == ["True", "True"], result.stderr
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_import_goes_upwards(path):
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    if parts[0] not in LAYERS:
-        return  # the command and the package itself stand above all layers
-    allowed = LAYERS[: LAYERS.index(parts[0]) + 1]
-    if parts[0] == "analysis":
-        allowed = ["errors", "files", "analysis"]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        base = parts[: len(parts) - node.level]
-        names = [(*base, *node.module.split("."))] if node.module else [(*base, alias.name) for alias in node.names]
-        for name in names:
-            assert name[0] in allowed or name[0] == "__version__", f"{path.name} imports {'.'.join(name)}"
-
-
 @pytest.mark.parametrize("path", sorted((PACKAGE / "functional").rglob("*.py")), ids=lambda p: p.name)
 def test_functional_is_torch_alone(path):
+    assert_only(path, "torch", *(["triton"] if path.name == "triton_rows.py" else []))
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "measures").rglob("*.py")), ids=lambda p: p.name)
+def test_measures_are_numpy_and_scipy(path):
+    assert_only(path, "numpy", "scipy", "sacrebleu")
+
+
+@pytest.mark.parametrize("room", ["analysis", "figures", "records"])
+def test_no_torch_where_results_are_read(room):
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        assert not {"torch", "fairseq"} & set(foreign(path)), path
+
+
+def assert_only(path, *allowed):
+    assert set(foreign(path)) <= {*sys.stdlib_module_names, *allowed}, path
+
+
+def foreign(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module]
-        allowed = {*sys.stdlib_module_names, "torch", *(["triton"] if path.name == "triton_rows.py" else [])}
-        assert all(name.split(".")[0] in allowed for name in names), names
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from labo_fairseq import cli, noise_compare
-from labo_fairseq.analysis import predictions
-from labo_fairseq.functional import label_noise
+from labo_fairseq import cli
+from labo_fairseq.noise import compare as noise_compare
+from labo_fairseq.noise import theory as label_noise
+from labo_fairseq.records import predictions
 
 
 def write_run(folder, p, rate, memory, count=400, noisy_test=False):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labo_fairseq import cli
-from labo_fairseq.functional.transition import pair, read_matrix
+from labo_fairseq.noise.transition import pair, read_matrix
 
 
 def rows(capsys, *args):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import labo_fairseq
-from labo_fairseq import recipe
+from labo_fairseq.experiment import recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,69 +12,16 @@ those of BLEU's own tokenization.
 Prints TSV tables, each under a line that begins with "#".
 """
 
-import json
 from collections import Counter
 
 import numpy as np
 
-from ..errors import UserError
-from . import bleu, systems
-from .tables import TextTable, print_tables, shown
+from ..records.tables import TextTable, shown
 
 ORDERS = (1, 2, 3, 4)
 # output minus reference, in words: upper ends of the buckets, the last is open
 LENGTH_DIFFERENCES = ((-3, "3 or more shorter"), (-1, "1-2 shorter"), (0, "equal"), (2, "1-2 longer"))
 LONGER = "3 or more longer"
-
-
-def add_arguments(parser):
-    """Declare the arguments of `labo compare`."""
-    parser.add_argument("--reference", metavar="FILE", required=True, help="reference text")
-    parser.add_argument("--source", metavar="FILE", help="source text (not in subwords), for copied n-grams")
-    parser.add_argument(
-        "--system",
-        metavar="NAME=FILE",
-        action="append",
-        required=True,
-        help="translations; give two, the first is the baseline",
-    )
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="n-grams and sentences listed each way")
-    parser.add_argument("--tokenized", action="store_true", help="compare tokenized text, with a tokenized --reference")
-    parser.add_argument("--lowercase", action="store_true", help="lower-case everything first")
-    parser.add_argument("--json", action="store_true", help="the tables as JSON")
-
-
-def run(args):
-    """Print the tables; returns 0. Raises UserError on bad input."""
-    if args.top < 0:
-        raise UserError(f"--top: {args.top}: must be 0 or more")
-    named = {name: group[0] for name, group in systems.read_systems(args.system).items()}
-    if len(named) != 2:
-        raise UserError(f"--system: {len(named)} given: two systems are compared")
-    references = systems.read_lines(args.reference, "the reference text")
-    if args.tokenized:
-        references = bleu.remove_subwords(references)
-    lines = {name: systems.texts(s, references, args.reference, args.tokenized) for name, s in named.items()}
-    metric = bleu.Metric("tokenized" if args.tokenized else "bleu", references, args.lowercase)
-    wanted = [metric.words(line) for line in references]
-    outputs = {name: [metric.words(line) for line in texts] for name, texts in lines.items()}
-    sources = None
-    if args.source is not None:
-        sources = systems.read_lines(args.source, "the source text")
-        bleu.check_counts(sources, references, args.source, args.reference)
-        sources = [metric.words(line) for line in bleu.remove_subwords(sources)]
-    tables = [
-        _summary(metric, lines, outputs, wanted, sources),
-        _lengths(outputs, wanted),
-        *_ngrams(outputs, wanted, args.top),
-        *_sentences(lines, references, args),
-    ]
-    if args.json:
-        found = [{"title": t.title, "columns": t.rows[0], "rows": t.rows[1:], "notes": t.notes} for t in tables]
-        print(json.dumps({"tables": found}, indent=2, ensure_ascii=False))
-    else:
-        print_tables(tables)
-    return 0
 
 
 def ngrams(words, order):
@@ -93,9 +40,9 @@ def copied_share(sentences, sources, order):
     """Share of the n-grams that stand in the source sentence, each as often as it stands there; None as above."""
     matched = total = 0
     for words, source in zip(sentences, sources, strict=True):
-        found = Counter(ngrams(words, order))
-        total += found.total()
-        matched += (found & Counter(ngrams(source, order))).total()
+        counts = Counter(ngrams(words, order))
+        total += counts.total()
+        matched += (counts & Counter(ngrams(source, order))).total()
     return matched / total if total else None
 
 
@@ -131,7 +78,12 @@ def wins_and_losses(scores, baseline, top):
     return won, lost
 
 
-def _summary(metric, lines, outputs, wanted, sources):
+def summary(metric, lines, outputs, wanted, sources=None):
+    """TextTable of BLEU, lengths, repeated and copied n-grams.
+
+    metric: a bleu.Metric; lines: {system: translations}; outputs: {system: words of each translation}; wanted: words of
+    each reference; sources: words of each source sentence, or None.
+    """
     heading = ["system", metric.heading, "words", "length ratio", *(f"repeated {n}-grams %" for n in ORDERS[1:])]
     if sources:
         heading += [f"copied {n}-grams %" for n in ORDERS]
@@ -148,7 +100,8 @@ def _summary(metric, lines, outputs, wanted, sources):
     return TextTable("systems", rows, [f"{metric.heading}: {metric.signature}"])
 
 
-def _lengths(outputs, wanted):
+def lengths(outputs, wanted):
+    """TextTable of how many translations are shorter or longer than the reference; arguments as of `summary`."""
     rows = [["words, beside the reference", *outputs]]
     counted = {}
     for name, sentences in outputs.items():
@@ -163,7 +116,8 @@ def _length_label(difference):
     return next((label for end, label in LENGTH_DIFFERENCES if difference <= end), LONGER)
 
 
-def _ngrams(outputs, wanted, top):
+def ngram_tables(outputs, wanted, top):
+    """[TextTable]: n-grams that either of two systems gets right more often; arguments as of `summary`."""
     (first, ours), (second, theirs) = ((name, matched_ngrams(words, wanted)) for name, words in outputs.items())
     tables = []
     for name, mine, other, their in ((second, theirs, first, ours), (first, ours, second, theirs)):
@@ -174,14 +128,18 @@ def _ngrams(outputs, wanted, top):
     return tables
 
 
-def _sentences(lines, references, args):
-    metric = bleu.Metric("chrf2", references, args.lowercase)
+def sentence_tables(lines, references, top, lowercase=False):
+    """[TextTable]: sentences with the largest differences in chrF2.
+
+    lines: {system: translations}, of two systems; references: a References, the first of which is shown.
+    """
+    metric = references.metric("chrf2", lowercase)
     (first, baseline), (second, scores) = ((name, metric.sentence_scores(texts)) for name, texts in lines.items())
     tables = []
-    for label, ids in zip(("better", "worse"), wins_and_losses(scores, baseline, args.top), strict=True):
+    for label, ids in zip(("better", "worse"), wins_and_losses(scores, baseline, top), strict=True):
         rows = [["id", f"chrF2 of {first}", f"chrF2 of {second}", "reference", first, second]]
         for i in ids:
-            texts = [references[i], lines[first][i], lines[second][i]]
+            texts = [references.first[i], lines[first][i], lines[second][i]]
             rows.append([str(i), f"{baseline[i]:.2f}", f"{scores[i]:.2f}", *texts])
         tables.append(TextTable(f"sentences where {second} is {label}", rows, [f"chrF2: {metric.signature}"]))
     return tables

@@ -1,30 +1,13 @@
-"""Probabilities of the tokens that beam search chose: Figure 2 of LABO, with numbers.
-
-  labo confidence --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt
-  labo confidence --system labo=labo/generate-test.txt --dict bin/dict.de.txt --source bpe/test.de --figure conf.png
-
-Reads the P- lines of generate logs: each token of the best translation and the end of the sentence, as the model scored
-them during the search (not forced to the reference). With --dict and --source also for the splits of `labo splits`.
-
-"surprisal" is the mean of -log2 p of the chosen tokens, in bits; "entropy" is that of the histogram, in bits: the
-higher, the more evenly the probabilities are spread (P- lines hold the chosen tokens only, so the entropy of the model
-itself cannot be told from them). "overlap" of two histograms is the area that they share, 1 where they are equal.
-
-Where the logs have C- lines (--sentence-confidence of the task calibrated_translation) and --reference is given, also
-the BLEU of the most confident sentences.
-
-Prints TSV tables, each under a line that begins with "#".
-"""
+"""Probabilities of the tokens that beam search chose (Figure 2 of LABO), from the P- lines of generate logs."""
 
 import itertools
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import UserError
-from . import bleu, frequency, systems
-from .tables import TextTable, print_tables
+from ..records.tables import TextTable
+from . import systems
 
 BINS = 20
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -59,43 +42,6 @@ class Histogram:
         return float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0
 
 
-def add_arguments(parser):
-    """Declare the arguments of `labo confidence`."""
-    parser.add_argument(
-        "--system", metavar="NAME=FILE", action="append", required=True, help="generate log; can be repeated"
-    )
-    parser.add_argument("--bins", type=int, default=BINS, metavar="N", help="bins between 0 and 1")
-    parser.add_argument("--reference", metavar="FILE", help="reference text, for BLEU by sentence confidence")
-    parser.add_argument("--lowercase", action="store_true", help="lower-case both sides for BLEU")
-    frequency.add_arguments(parser, required=False)
-    parser.add_argument("--figure", metavar="FILE", help="also draw the histograms (.png, .pdf, .svg)")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of the tables")
-
-
-def run(args):
-    """Print the tables; returns 0. Raises UserError on bad input."""
-    if args.bins < 2:
-        raise UserError(f"--bins: {args.bins}: must be 2 or more")
-    named = {name: group[0] for name, group in systems.read_systems(args.system).items()}
-    found = histograms({name: token_probabilities(s) for name, s in named.items()}, _splits(args, named), args.bins)
-    coverage = None
-    if args.reference is not None:
-        references = systems.read_lines(args.reference, "the reference text")
-        coverage = {name: risk_coverage(s, references, args.reference, args.lowercase) for name, s in named.items()}
-        if not any(coverage.values()):
-            raise UserError("--reference: no log has C- lines: generate with --sentence-confidence, or leave it out")
-    if args.figure:
-        from . import figures
-
-        figures.save(figures.confidence_histograms(found), args.figure)
-    if args.json:
-        print(_as_json(found, coverage))
-    else:
-        tables = [table_of_summary(found), table_of_histograms(found), *tables_of_overlap(found)]
-        print_tables([*tables, table_of_coverage(coverage)] if coverage else tables)
-    return 0
-
-
 def token_probabilities(system):
     """One array per sentence: natural probabilities of the tokens of the best translation, the end of it last.
 
@@ -106,7 +52,7 @@ def token_probabilities(system):
     scores = [hypothesis.positional_scores for hypothesis in system.best()]
     if None in scores:
         raise UserError(f"{system.file}: has no P- lines: give the whole output of fairseq-generate")
-    return [np.exp2(np.array(found)) for found in scores]
+    return [np.exp2(np.array(logs)) for logs in scores]
 
 
 def histograms(probabilities, splits=(), bins=BINS):
@@ -114,18 +60,18 @@ def histograms(probabilities, splits=(), bins=BINS):
 
     probabilities: {system: [array per sentence]}; splits: of frequency.Split.
     """
-    found = []
+    made = []
     for name, sentences in probabilities.items():
         pieces = [("all", range(len(sentences))), *((split.name, split.ids) for split in splits)]
         for split, ids in pieces:
             values = np.concatenate([sentences[i] for i in ids])
             # 2^0 and 2^tiny are 1: anything above is the rounding of the four decimals that fairseq prints
             counts, _ = np.histogram(np.minimum(values, 1), bins=bins, range=(0, 1))
-            with np.errstate(divide="ignore"):  # a probability of 0 is infinitely surprising
+            with np.errstate(divide="ignore"):  # log2 0 is -inf
                 surprisal = float(-np.log2(values).mean()) + 0.0
             shape = (float(values.mean()), float(np.median(values)), surprisal)
-            found.append(Histogram(name, split, len(ids), tuple(map(int, counts)), *shape))
-    return found
+            made.append(Histogram(name, split, len(ids), tuple(map(int, counts)), *shape))
+    return made
 
 
 def overlap(first, second):
@@ -133,12 +79,16 @@ def overlap(first, second):
     return sum(map(min, first.shares, second.shares))
 
 
-def risk_coverage(system, references, reference_name, lowercase=False):
-    """[(coverage, sentences, lowest confidence, BLEU)] of the most confident sentences; None without C- lines."""
+def risk_coverage(system, references, lowercase=False, tokenize=None):
+    """[(coverage, sentences, lowest confidence, BLEU)] of the most confident sentences; None without C- lines.
+
+    references: a References; tokenize: of BLEU, None for 13a.
+    """
     if system.sentences is None or system.best()[0].confidence is None:
         return None
-    metric = bleu.Metric("bleu", references, lowercase)
-    counts = metric.count(systems.texts(system, references, reference_name))
+    metric = references.metric("bleu", lowercase, tokenize)
+    lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
+    counts = metric.count(lines)
     confidences = np.array([hypothesis.confidence for hypothesis in system.best()])
     order = np.argsort(-confidences, kind="stable")
     rows = []
@@ -148,28 +98,31 @@ def risk_coverage(system, references, reference_name, lowercase=False):
     return rows
 
 
-def table_of_summary(found):
+def table_of_summary(histograms):
     """One row per system and split."""
     rows = [["system", "split", "sentences", "tokens", "mean", "median", "surprisal", "entropy"]]
-    for h in found:
+    for h in histograms:
         numbers = [f"{value:.3f}" for value in (h.mean, h.median, h.surprisal, h.entropy)]
         rows.append([h.system, h.split, str(h.sentences), str(h.tokens), *numbers])
-    notes = ["surprisal: mean -log2 p, bits per token; entropy: of the histogram, bits"]
+    notes = [
+        "surprisal: mean of -log2 p in bits, 0 where the model is always certain; entropy: of the histogram in bits, "
+        "0 where all probabilities fall into one bin, the higher the more evenly they are spread"
+    ]
     return TextTable("probabilities of the chosen tokens, the end of the sentence included", rows, notes)
 
 
-def table_of_histograms(found):
+def table_of_histograms(histograms):
     """One row per bin: shares of the tokens in per cent."""
-    bins = len(found[0].counts)
-    rows = [["from", "to", *(_label(h) for h in found)]]
+    bins = len(histograms[0].counts)
+    rows = [["from", "to", *(_label(h) for h in histograms)]]
     for i in range(bins):
-        rows.append([f"{i / bins:.3f}", f"{(i + 1) / bins:.3f}", *(f"{100 * h.shares[i]:.2f}" for h in found)])
+        rows.append([f"{i / bins:.3f}", f"{(i + 1) / bins:.3f}", *(f"{100 * h.shares[i]:.2f}" for h in histograms)])
     return TextTable("histogram, % of the tokens", rows)
 
 
-def tables_of_overlap(found):
+def tables_of_overlap(histograms):
     """[TextTable]: overlap between the splits of each system, and between systems on each split; those that exist."""
-    by_place = {(histogram.system, histogram.split): histogram for histogram in found}
+    by_place = {(histogram.system, histogram.split): histogram for histogram in histograms}
     names, pieces = (list(dict.fromkeys(values)) for values in zip(*by_place, strict=True))
     tables = []
     pairs = list(itertools.combinations(pieces[1:], 2))
@@ -194,24 +147,6 @@ def table_of_coverage(coverage):
     lacking = [name for name, points in coverage.items() if points is None]
     notes = [f"no C- lines: {', '.join(lacking)}"] if lacking else []
     return TextTable("BLEU of the most confident sentences", rows, notes)
-
-
-def _splits(args, named):
-    file = args.source if args.by == "source" else args.target
-    if args.dict is None and file is None:
-        return []
-    if args.dict is None or file is None:
-        raise UserError(f"--dict and --{args.by}: one is missing: splits by frequency need both")
-    frequency.check_arguments(args)
-    lines = systems.read_lines(file, "the text in subwords")
-    for system in named.values():
-        bleu.check_counts(system.sentences or system.lines, lines, system.file, file)
-    return frequency.splits_of(lines, file, args)
-
-
-def _as_json(found, coverage):
-    rows = [{**asdict(h), "tokens": h.tokens, "entropy": h.entropy, "shares": h.shares} for h in found]
-    return json.dumps({"histograms": rows, "coverage": coverage}, indent=2, ensure_ascii=False)
 
 
 def _label(histogram):

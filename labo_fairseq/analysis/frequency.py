@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass
 
 from ..errors import UserError
-from .text import read_text, split_lines
+from ..records.text import read_text, split_lines
 
 NAMES = ("most", "medium", "least")
+_DIGITS = 18  # of a count: more are no count of tokens, and from 4,300 on Python refuses them
 MAX_UNKNOWN = 0.01  # share of tokens; the subwords of a corpus are all but never unknown to its own dictionary
 
 
@@ -45,7 +46,7 @@ def read_dictionary(file):
     for number, line in enumerate(split_lines(read_text(file)), 1):
         line = line.removesuffix(" #fairseq:overwrite")
         token, _, count = line.rpartition(" ")
-        if not token or not count.isdecimal():
+        if not token or not count.isdecimal() or len(count) > _DIGITS:
             raise UserError(f"{file}:{number}: {line[:40]!r}: expected `token count`: give fairseq's dict.XX.txt")
         if token in counts:
             raise UserError(
@@ -82,7 +83,7 @@ def frequency_scores(lines, counts, score="mean"):
     """
     function = SCORES[score]
     tokens = ([counts.get(token, 0) for token in line.split()] for line in lines)
-    return [function(found) if found else 0.0 for found in tokens]
+    return [function(sentence) if sentence else 0.0 for sentence in tokens]
 
 
 def split_by_score(scores, parts=3, size=None):
@@ -103,43 +104,3 @@ def split_by_score(scores, parts=3, size=None):
     names = NAMES if parts == len(NAMES) else [f"part{part}" for part in range(1, parts + 1)]
     pieces = [order[start:end] for start, end in itertools.pairwise(ends)]
     return [Split(name, tuple(ids), scores[ids[0]], scores[ids[-1]]) for name, ids in zip(names, pieces, strict=True)]
-
-
-def add_arguments(parser, required):
-    """Declare the arguments that choose the splits; `required` says whether a command can do without them."""
-    group = parser.add_argument_group("splits by training frequency")
-    group.add_argument("--dict", metavar="FILE", required=required, help="fairseq's dict.XX.txt of that side")
-    group.add_argument(
-        "--source", metavar="FILE", required=required, help="source sentences in subwords, as bpe/test.XX"
-    )
-    group.add_argument("--target", metavar="FILE", help="reference sentences in subwords, for --by target")
-    group.add_argument("--by", choices=("source", "target"), default="source", help="side whose tokens are counted")
-    group.add_argument(
-        "--score",
-        choices=list(SCORES),
-        default="mean",
-        help="of the counts of a sentence: their mean (equation 18 of LABO), mean log10, or smallest",
-    )
-    group.add_argument("--parts", type=int, default=3, metavar="N", help="number of splits")
-    group.add_argument(
-        "--size", type=int, metavar="N", help="sentences per split, as 2400 in LABO (default: all equal)"
-    )
-    group.add_argument(
-        "--max-unknown", type=float, default=MAX_UNKNOWN, metavar="SHARE", help="of tokens not in the dictionary"
-    )
-
-
-def check_arguments(args):
-    """Raises UserError where a number makes no sense."""
-    for name, value in (("parts", args.parts), ("size", args.size)):
-        if value is not None and value < 1:
-            raise UserError(f"--{name}: {value}: must be 1 or more")
-    if not 0 <= args.max_unknown <= 1:
-        raise UserError(f"--max-unknown: {args.max_unknown}: must be a share, between 0 and 1")
-
-
-def splits_of(lines, file, args):
-    """The splits that the arguments of `add_arguments` ask for, of the subword sentences of one side."""
-    counts = read_dictionary(args.dict)
-    check_unknown(lines, counts, file, args.dict, args.max_unknown)
-    return split_by_score(frequency_scores(lines, counts, args.score), args.parts, args.size)

@@ -1,101 +1,13 @@
-"""Scores of translations by sacreBLEU, with its signatures, for one system or several side by side.
-
-  labo score --reference raw/test.en --system smoothing=ls/generate-test.txt --system labo=labo/generate-test.txt
-  labo score --reference raw/test.en --system a=a.txt --system b=b.txt --metrics bleu ter --significance both
-  labo score --reference raw/test.en --system ls=seed1/gen.txt --system ls=seed2/gen.txt --system labo=...
-  labo score --tokenized --system labo=labo/generate-test.txt
-
-A system is a text file, one sentence per line, or the output of fairseq-generate (told by its content, plain or gzip).
-Of such a log the D- lines are scored: they are detokenized if generation ran with --tokenizer moses. With --tokenized
-the tokenized BLEU is given instead (fairseq's BLEU4), of the H- lines with subwords joined, against a tokenized
---reference or, without one, the log's own T- lines; --compound-split adds the BLEU of Vaswani et al. (2017), which
-splits compounds at hyphens too. Both compare systems of one tokenization only.
-
-The same NAME again is another training seed of that system: the table then shows mean and standard deviation, and
-Welch's t-test of the scores of the seeds against those of the first system. --significance tests single translations
-against those of the first system: "±" is half of a 95% interval, of the score or of the difference.
-
-Prints a TSV table, then the signatures as lines that begin with "#".
-"""
-
-import json
-from dataclasses import asdict
+"""A table of scores: several systems, several metrics, training seeds or significance tests beside them."""
 
 from tqdm import tqdm
 
 from ..errors import UserError
-from . import bleu, significance, systems
-from .tables import TextTable, shown
-
-DEFAULT_METRICS = ("bleu", "chrf2")
-
-
-def add_arguments(parser):
-    """Declare the arguments of `labo score`."""
-    parser.add_argument("--reference", metavar="FILE", help="reference text; optional with --tokenized and logs")
-    parser.add_argument(
-        "--system",
-        metavar="NAME=FILE",
-        action="append",
-        required=True,
-        help="translations to score; can be repeated, the first is the baseline",
-    )
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        choices=bleu.DETOKENIZED,
-        metavar="METRIC",
-        help=f"of detokenized text: {', '.join(bleu.DETOKENIZED)} (default: {' '.join(DEFAULT_METRICS)})",
-    )
-    parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU alone")
-    parser.add_argument("--compound-split", action="store_true", help="tokenized BLEU, and with compounds split")
-    parser.add_argument("--lowercase", action="store_true", help="lower-case both sides first")
-    add_significance_arguments(parser, default="none")
-    parser.add_argument("--width", type=int, default=2, metavar="N", help="decimals of the table, as sacrebleu -w")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded scores instead of the table")
-
-
-def add_significance_arguments(parser, default):
-    """Declare --significance, --samples, --trials and --seed."""
-    parser.add_argument("--significance", choices=list(significance.TESTS), default=default, help="paired tests")
-    parser.add_argument("--samples", type=int, default=significance.SAMPLES, metavar="N", help="bootstrap samples")
-    parser.add_argument(
-        "--trials", type=int, default=significance.TRIALS, metavar="N", help="trials of approximate randomization"
-    )
-    parser.add_argument("--seed", type=int, default=significance.SEED, metavar="N", help="of the paired tests")
-
-
-def check_significance_arguments(args):
-    """Raises UserError where a number is too small."""
-    for name, value, least in (("samples", args.samples, 2), ("trials", args.trials, 1), ("seed", args.seed, 1)):
-        if value < least:
-            raise UserError(f"--{name}: {value}: must be {least} or more")
-
-
-def run(args):
-    """Score the systems; returns 0. Raises UserError on bad input."""
-    if args.width < 0:
-        raise UserError(f"--width: {args.width}: must be 0 or more")
-    check_significance_arguments(args)
-    names = list(dict.fromkeys(args.metrics or DEFAULT_METRICS))
-    if args.compound_split or args.tokenized:
-        names = list(bleu.TOKENIZED) if args.compound_split else ["tokenized"]
-    references = None
-    if args.reference is not None:
-        references = systems.read_lines(args.reference, "the reference text")
-    elif names[0] not in bleu.TOKENIZED:
-        raise UserError("--reference: missing: give the detokenized reference text")
-    table = score_table(
-        systems.read_systems(args.system, repeated=True),
-        names,
-        references,
-        args.reference,
-        args.lowercase,
-        significance.TESTS[args.significance],
-        {"samples": args.samples, "trials": args.trials, "seed": args.seed},
-    )
-    print(_as_json(table, args.reference) if args.json else table.as_tsv(args.width))
-    return 0
+from ..measures import significance
+from ..records.tables import TextTable, shown
+from . import bleu, systems
+from .references import of_lines
+from .tokenization import warn_of_words
 
 
 class Table:
@@ -145,12 +57,12 @@ class Table:
         return [names, ["seeds", *map(str, self.seeds.values())]] if self.has_seeds else [names]
 
 
-def score_table(named, names, references, reference_name, lowercase=False, tests=(), settings=None):
+def score_table(named, names, references, lowercase=False, tests=(), settings=None, tokenize=None):
     """The Table of systems {name: [System, …]} under metrics (names of bleu.METRICS, all tokenized or all not).
 
-    references: None for the T- lines of each log (tokenized metrics only). tests and settings: as of
-    significance.paired; where any system has several seeds, the seeds are tested and `tests` must be empty. Progress
-    goes to standard error. Raises UserError on bad input.
+    references: a References, or None for the T- lines of each log (tokenized metrics only). tests and settings: as of
+    significance.paired; where any system has several seeds, the seeds are tested and `tests` must be empty. tokenize:
+    of BLEU, None for 13a. Progress goes to standard error. Raises UserError on bad input.
     """
     several = max(len(group) for group in named.values()) > 1
     if several and tests:
@@ -158,43 +70,44 @@ def score_table(named, names, references, reference_name, lowercase=False, tests
     if tests and len(named) < 2 and tests != ("bs",):
         raise UserError("--significance: randomization compares two systems: give another --system, or bootstrap")
     tokenized = names[0] in bleu.TOKENIZED
-    groups = [[_scored_texts(system, references, reference_name, tokenized) for system in g] for g in named.values()]
+    if references is not None:
+        warn_of_words(names, references.first, references.name)
+    groups = [[_scored_texts(system, references, tokenized) for system in g] for g in named.values()]
     table = Table(named, _notes(several, tests, settings))
     for name in tqdm(names, desc="scores", unit="metric", leave=False, disable=None):
-        heading, entry = _entry(name, groups, lowercase, tests, settings or {})
+        heading, entry = _entry(name, groups, lowercase, tests, settings or {}, tokenize)
         table.scores[heading] = entry
     return table
 
 
-def _scored_texts(system, references, reference_name, tokenized):
-    """(hypotheses, references) of one translation."""
+def _scored_texts(system, references, tokenized):
+    """(hypotheses, References) of one translation."""
     if references is None:
-        references, reference_name = systems.own_targets(system), f"the T- lines of {system.file}"
-    elif tokenized:
-        references = bleu.remove_subwords(references)
-    return systems.texts(system, references, reference_name, tokenized), references
+        references = of_lines(systems.own_targets(system), f"the T- lines of {system.file}")
+    first, name, language = references.first, references.name, references.detokenized_as
+    return systems.texts(system, first, name, tokenized, language), references
 
 
-def _entry(name, groups, lowercase, tests, settings):
+def _entry(name, groups, lowercase, tests, settings, tokenize):
     metrics, counts = {}, []
     for group in groups:
         counts.append([])
         for hypotheses, references in group:
-            key = tuple(references)
+            key = tuple(map(tuple, references.texts))
             if key not in metrics:
-                metrics[key] = bleu.Metric(name, references, lowercase)
+                metrics[key] = references.metric(name, lowercase, tokenize)
             counts[-1].append(metrics[key].count(hypotheses))
     metric = next(iter(metrics.values()))
     values = [[metric.score(rows).value for rows in group] for group in counts]
-    found = None
+    significances = None
     if tests:
         if len(metrics) > 1:
             raise UserError("--significance: the logs have different T- lines: give one --reference for all of them")
-        found = significance.paired(metric, [group[0] for group in counts], tests, **settings)
+        significances = significance.paired(metric, [group[0] for group in counts], tests, **settings)
     return metric.heading, {
         "signature": metric.signature,
         "seeds": significance.across_seeds(values),
-        "tests": found,
+        "tests": significances,
     }
 
 
@@ -212,8 +125,8 @@ def _columns(entry, width, several):
         "p_bootstrap": ("p (bootstrap)", None),
         "p_randomization": ("p (randomization)", None),
     }
-    found = _shown_columns(tests or [], layouts, width)
-    return columns + [(label, cells) for label, cells in found if set(cells) - {"–"}]
+    of_tests = _shown_columns(tests or [], layouts, width)
+    return columns + [(label, cells) for label, cells in of_tests if set(cells) - {"–"}]
 
 
 def _shown_columns(values, layouts, width):
@@ -234,19 +147,3 @@ def _notes(several, tests, settings):
     if "ar" in tests:
         notes.append(f"approximate randomization of {settings['trials']} trials, seed {settings['seed']}")
     return notes
-
-
-def _as_json(table, reference):
-    rows = []
-    for i, (name, files) in enumerate(table.files.items()):
-        scores = []
-        for heading, entry in table.scores.items():
-            seeds = entry["seeds"][i]
-            score = {"metric": heading, "value": seeds.mean, "signature": entry["signature"]}
-            if table.has_seeds:
-                score["seeds"] = asdict(seeds)
-            if entry["tests"]:
-                score["significance"] = asdict(entry["tests"][i])
-            scores.append(score)
-        rows.append({"system": name, "file": files[0], "files": files, "scores": scores})
-    return json.dumps({"reference": reference, "systems": rows, "notes": table.notes}, indent=2, ensure_ascii=False)

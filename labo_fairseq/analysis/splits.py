@@ -16,8 +16,7 @@ tokenization.
 Prints TSV tables, each under a line that begins with "#".
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,9 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_aside
-from . import bleu, frequency, significance, systems, words
-from .score import add_significance_arguments, check_significance_arguments
-from .tables import TextTable, print_tables, shown
+from ..measures import significance
+from ..records.tables import TextTable, shown
+from . import words
 
 
 @dataclass(frozen=True)
@@ -38,53 +37,6 @@ class Part:
     ids: tuple[int, ...]
     scores: list
     tests: list | None
-
-
-def add_arguments(parser):
-    """Declare the arguments of `labo splits`."""
-    parser.add_argument("--reference", metavar="FILE", required=True, help="reference text")
-    parser.add_argument(
-        "--system", metavar="NAME=FILE", action="append", default=[], help="translations to score; can be repeated"
-    )
-    frequency.add_arguments(parser, required=True)
-    parser.add_argument("--train", metavar="FILE", help="target side of the training text, for the tables of words")
-    parser.add_argument("--write-splits", metavar="DIR", help="also write DIR/{most,medium,least}.{source,reference}")
-    parser.add_argument("--tokenized", action="store_true", help="tokenized BLEU, against a tokenized --reference")
-    parser.add_argument("--lowercase", action="store_true", help="lower-case both sides first")
-    add_significance_arguments(parser, default="bootstrap")
-    parser.add_argument("--json", action="store_true", help="JSON with unrounded numbers instead of the tables")
-
-
-def run(args):
-    """Print the tables; returns 0. Raises UserError on bad input."""
-    check_significance_arguments(args)
-    frequency.check_arguments(args)
-    references = systems.read_lines(args.reference, "the reference text")
-    source = systems.read_lines(args.source, "the source text in subwords")
-    bleu.check_counts(source, references, args.source, args.reference)
-    found = frequency.splits_of(*_scored_side(args, source, references), args)
-    if args.write_splits:
-        write_splits(args.write_splits, found, source, references)
-    named = {name: group[0] for name, group in systems.read_systems(args.system).items()}
-    scored_references = bleu.remove_subwords(references) if args.tokenized else references
-    lines = {n: systems.texts(s, scored_references, args.reference, args.tokenized) for n, s in named.items()}
-    metric = bleu.Metric("tokenized" if args.tokenized else "bleu", scored_references, args.lowercase)
-    counts = {name: metric.count(texts) for name, texts in lines.items()}
-    tests = significance.TESTS[args.significance] if len(named) > 1 else ()
-    settings = {"samples": args.samples, "trials": args.trials, "seed": args.seed}
-    parts = scores_by_split(metric, counts, found, tests, settings)
-    word_tables = []
-    if args.train and named:
-        training = words.count_words(metric, bleu.remove_subwords(systems.read_lines(args.train, "training text")))
-        word_tables = tables_of_words(metric, counts, lines, scored_references, training)
-    if args.json:
-        print(_as_json(args, found, parts, list(named), metric, word_tables))
-        return 0
-    tables = [table_of_splits(found, len(source), args.by, args.score)]
-    if named:
-        tables.append(table_of_scores(parts, list(named), metric, settings))
-    print_tables([*tables, *word_tables])
-    return 0
 
 
 def scores_by_split(metric, counts, splits, tests=(), settings=None):
@@ -100,8 +52,8 @@ def scores_by_split(metric, counts, splits, tests=(), settings=None):
     parts = []
     for name, ids in tqdm(pieces, desc="splits", unit="split", leave=False, disable=None):
         rows = [counted[np.array(ids)] for counted in counts.values()]
-        found = significance.paired(metric, rows, tests, **(settings or {})) if tests else None
-        parts.append(Part(name, ids, [metric.score(part).value for part in rows], found))
+        significances = significance.paired(metric, rows, tests, **(settings or {})) if tests else None
+        parts.append(Part(name, ids, [metric.score(part).value for part in rows], significances))
     return parts
 
 
@@ -145,12 +97,12 @@ def tables_of_words(metric, counts, lines, references, training):
     return [table_of_words(matches), table_of_lengths(metric, counts, outputs, wanted)]
 
 
-def table_of_words(found):
-    """F1 by training count of the word. found: {system: [words.Matches]}."""
-    rows = [["training count", "reference words", *(f"{n} {what}" for n in found for what in ("words", "F1"))]]
+def table_of_words(matches_of):
+    """F1 by training count of the word. matches_of: {system: [words.Matches]}."""
+    rows = [["training count", "reference words", *(f"{n} {what}" for n in matches_of for what in ("words", "F1"))]]
     for i in range(len(words.FREQUENCIES)):
-        row = [words.bucket_name(words.FREQUENCIES, i), str(next(iter(found.values()))[i].reference)]
-        for matches in found.values():
+        row = [words.bucket_name(words.FREQUENCIES, i), str(next(iter(matches_of.values()))[i].reference)]
+        for matches in matches_of.values():
             row += [str(matches[i].output), _percent(matches[i].f1)]
         rows.append(row)
     note = "a word is matched wherever it stands in the sentence; words: as BLEU's tokenization splits them"
@@ -159,61 +111,34 @@ def table_of_words(found):
 
 def table_of_lengths(metric, counts, outputs, wanted):
     """BLEU and word F1 by length of the reference. outputs: {system: words of each sentence}; wanted: references."""
-    found = {name: words.by_length(texts, wanted) for name, texts in outputs.items()}
-    rows = [["words of reference", "sentences", *(f"{n} {what}" for n in found for what in ("BLEU", "F1"))]]
+    matches_of = {name: words.by_length(texts, wanted) for name, texts in outputs.items()}
+    rows = [["words of reference", "sentences", *(f"{n} {what}" for n in matches_of for what in ("BLEU", "F1"))]]
     for i, ids in enumerate(words.sentences_by_length(wanted)):
         if not len(ids):
             continue
         row = [words.bucket_name(words.LENGTHS, i), str(len(ids))]
-        for name, matches in found.items():
+        for name, matches in matches_of.items():
             row += [f"{metric.score(counts[name][ids]).value:.2f}", _percent(matches[i].f1)]
         rows.append(row)
     return TextTable("scores by length of the reference", rows, [f"{metric.heading}: {metric.signature}"])
 
 
 def write_splits(folder, splits, source, references):
-    """DIR/SPLIT.source and DIR/SPLIT.reference, line by line the same sentence; existing files are replaced."""
+    """DIR/SPLIT.source and DIR/SPLIT.reference, line by line the same sentence; existing files are replaced.
+
+    references: of each its lines; the second is DIR/SPLIT.reference2, and so on.
+    """
+    texts = {"source": source}
+    texts |= {f"reference{number if number > 1 else ''}": lines for number, lines in enumerate(references, 1)}
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for split in splits:
-            for kind, lines in (("source", source), ("reference", references)):
+            for kind, lines in texts.items():
                 with write_aside(folder / f"{split.name}.{kind}") as stream:
                     stream.writelines(lines[i] + "\n" for i in split.ids)
     except OSError as error:
         raise UserError(f"--write-splits: {folder}: {error.strerror}: give a folder that can be written") from error
-
-
-def _scored_side(args, source, references):
-    """(subword sentences, their file) of the side that --by names."""
-    if args.by == "source":
-        return source, args.source
-    if args.target is None:
-        raise UserError("--target: missing: --by target needs the reference text in subwords")
-    target = systems.read_lines(args.target, "the reference text in subwords")
-    bleu.check_counts(target, references, args.target, args.reference)
-    return target, args.target
-
-
-def _as_json(args, splits, parts, names, metric, word_tables):
-    found = {
-        "score": args.score,
-        "by": args.by,
-        "splits": [asdict(split) for split in splits],
-        "metric": metric.heading,
-        "signature": metric.signature,
-        "systems": names,
-        "scores": [
-            {
-                "split": part.name,
-                "scores": dict(zip(names, part.scores, strict=True)),
-                "significance": dict(zip(names, map(asdict, part.tests), strict=True)) if part.tests else None,
-            }
-            for part in parts
-        ],
-        "words": [{"title": t.title, "columns": t.rows[0], "rows": t.rows[1:]} for t in word_tables],
-    }
-    return json.dumps(found, indent=2, ensure_ascii=False)
 
 
 def _percent(share):

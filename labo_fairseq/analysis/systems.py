@@ -1,13 +1,12 @@
 """The systems that a command compares: `--system NAME=FILE`, texts or generate logs, one file per training seed."""
 
-import functools
-import sys
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..records.generate_log import is_generate_log, parse_generate_log
+from ..records.messages import warn
+from ..records.text import read_text, split_lines
 from . import bleu
-from .generate_log import is_generate_log, parse_generate_log
-from .text import read_text, split_lines
 
 _SHOWN = 5  # how many ids a warning lists
 
@@ -63,22 +62,23 @@ def read_systems(arguments, repeated=False):
     for argument in arguments:
         name, equals, file = argument.partition("=")
         if not (name and equals and file):
-            raise UserError(f"--system: {argument}: must read NAME=FILE")
-        if not name.isprintable() or name.startswith("#"):
             raise UserError(
-                f"--system: {name!r}: a name must be printable and not begin with '#', for the table's sake"
+                f"--system: {argument}: no name or no file: write NAME=FILE, such as baseline=generate-test.txt"
             )
+        if not name.isprintable() or name.startswith("#"):
+            raise UserError(f"--system: {name!r}: has control characters or begins with '#': choose another name")
         if name in files and not repeated:
             raise UserError(f"--system: {name}: given twice: choose different names")
         if file in files.get(name, []):
             raise UserError(f"--system: {name}={file}: given twice: each training seed has a file of its own")
         files.setdefault(name, []).append(file)
-    return {name: [read_system(name, file) for file in found] for name, found in files.items()}
+    return {name: [read_system(name, file) for file in of_name] for name, of_name in files.items()}
 
 
-def texts(system, references, reference_name, tokenized=False):
+def texts(system, references, reference_name, tokenized=False, detokenized_as=None):
     """Lines of a system to score, with subwords joined.
 
+    detokenized_as: the language as which the references had to be detokenized; a system in tokens then is so too.
     Raises UserError where there are not as many as references or all are empty. Warns on standard error where some are
     empty, or where text that should be detokenized looks tokenized.
     """
@@ -92,6 +92,9 @@ def texts(system, references, reference_name, tokenized=False):
         listed = ", ".join(map(str, empty[:_SHOWN]))
         warn(f"{system.file}: {len(empty)} of {len(lines)} translations are empty (ids {listed}{more})")
     if not tokenized and bleu.looks_tokenized(lines):
+        if detokenized_as:
+            warn(f"{system.file}: looks tokenized: detokenized as {detokenized_as}, as the reference")
+            return detokenized(lines, detokenized_as)
         cause = ""
         if system.sentences is not None and not system.was_detokenized():
             cause = " (its D- lines equal its H- lines: generation ran without --tokenizer)"
@@ -125,10 +128,12 @@ def own_targets(system):
     return bleu.remove_subwords(targets)
 
 
-@functools.cache  # once each: a report scores the same file in several ways
-def warn(message):
-    """One line on standard error, each message once."""
-    print(f"warning: {message}", file=sys.stderr)
+def detokenized(lines, language):
+    """Lines of Moses tokens as plain text, by sacremoses."""
+    from sacremoses import MosesDetokenizer  # only here: most texts need none
+
+    detokenizer = MosesDetokenizer(lang=language)
+    return [detokenizer.detokenize(line.split()) for line in lines]
 
 
 def _joined(hypothesis):

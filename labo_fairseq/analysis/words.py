@@ -73,12 +73,12 @@ def bucket_name(edges, i):
 
 
 def _bucketed(hypotheses, references, buckets, bucket_of):
-    found = [Matches() for _ in range(buckets)]
+    of_bucket = [Matches() for _ in range(buckets)]
     for sentence, (hypothesis, reference) in enumerate(zip(hypotheses, references, strict=True)):
         output, wanted = Counter(hypothesis), Counter(reference)
         for word in output.keys() | wanted.keys():
-            matches = found[bucket_of(sentence, word)]
+            matches = of_bucket[bucket_of(sentence, word)]
             matches.reference += wanted[word]
             matches.output += output[word]
             matches.matched += min(output[word], wanted[word])
-    return found
+    return of_bucket

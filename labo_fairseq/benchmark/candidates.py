@@ -101,7 +101,7 @@ def dense(problem, loss):
 
 def _paired(problem, loss):
     """Both rows of a pair (R-Drop) have one target."""
-    if getattr(loss, "rows_per_token", 1) == 1:
+    if loss.rows_per_token == 1:
         return problem.target
     return problem.target[: len(problem.target) // 2].repeat_interleave(2)
 

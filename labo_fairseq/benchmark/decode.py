@@ -8,8 +8,8 @@ import torch
 from fairseq import utils
 
 from .. import register
-from ..calibration.collect import load_models
 from ..errors import UserError
+from ..fairseq_models.loading import load_models
 from .measure import environment, interleaved
 
 _BASELINE = "fairseq"
@@ -36,14 +36,14 @@ def run(args):
     rows = [
         {
             "candidate": name,
-            "median_s": statistics.median(found),
+            "median_s": statistics.median(seconds),
             # of one repetition each: a machine that is slow for a while is so for all candidates of the repetition
-            "ratio": statistics.median(a / b for a, b in zip(found, times[_BASELINE], strict=True)),
-            "min_s": min(found),
-            "max_s": max(found),
-            "sentences_per_s": count / statistics.median(found),
+            "ratio": statistics.median(a / b for a, b in zip(seconds, times[_BASELINE], strict=True)),
+            "min_s": min(seconds),
+            "max_s": max(seconds),
+            "sentences_per_s": count / statistics.median(seconds),
         }
-        for name, found in times.items()
+        for name, seconds in times.items()
     ]
     setting = {name: getattr(args, name) for name in ("path", "subset", "beam", "batch_size", "repetitions")}
     return rows, setting | {"sentences": count} | environment(args.device)

@@ -59,11 +59,11 @@ def run(args):
     with metrics.aggregate():
         times = interleaved(table, args.repetitions, args.device)
     rows = []
-    for name, found in times.items():
+    for name, seconds in times.items():
         # each repetition by itself: a machine that is slow for a while is so for all methods of the repetition
-        ratios = [a / b for a, b in zip(found, times[BASELINE], strict=True)]
+        ratios = [a / b for a, b in zip(seconds, times[BASELINE], strict=True)]
         low, high = median_interval(ratios)
-        row = {"candidate": name, "median_ms": statistics.median(found) * 1e3, "ratio": statistics.median(ratios)}
+        row = {"candidate": name, "median_ms": statistics.median(seconds) * 1e3, "ratio": statistics.median(ratios)}
         rows.append(row | {"ratio_low": low, "ratio_high": high})
     setting = {
         "image data set": args.image_dataset,

@@ -75,7 +75,7 @@ def _chunk_bytes(count, types, width, dtype, device):
 
 
 def _size(text):
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not found or not (int(found[1]) and int(found[2])):
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or not (int(match[1]) and int(match[2])):
         raise UserError(f"--sizes: '{text}': must read VxD, types times width, like 32000x512")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

@@ -15,6 +15,8 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,18 +48,18 @@ class Calibration:
     sentence_confidence: dict | None = None
 
 
-def dictionary_record(dictionary):
+def dictionary_record(dictionary: Any) -> dict:
     """{"sha256", "types"} of a fairseq dictionary: of its symbols in order, whatever their counts and padding."""
     return classes_record(dictionary.symbols)
 
 
-def classes_record(names):
+def classes_record(names: list[str]) -> dict:
     """{"sha256", "types"} of the names of the classes of images, in order."""
     digest = hashlib.sha256("\n".join(names).encode())
     return {"sha256": digest.hexdigest(), "types": len(names)}
 
 
-def save(calibration, path):
+def save(calibration: Calibration, path: str | Path) -> None:
     """Write a calibration file; it appears whole or not at all."""
     from .. import __version__
 
@@ -80,7 +82,7 @@ def save(calibration, path):
         stream.write("\n")
 
 
-def load(path):
+def load(path: str | Path) -> Calibration:
     """Read a calibration file. Raises UserError on a broken or foreign one, naming what is wrong with it."""
     try:
         with open(path, encoding="utf-8") as stream:

@@ -7,54 +7,52 @@ searched on the same grid for the lowest ECE, which has no gradient to follow.
 """
 
 import math
+from typing import Any
 
 import torch
 
-from ..functional.calibration import BinSums
+from ..fairseq_models.tokens import Tokens
+from ..functional.calibration import bin_sums
 from ..functional.calibrators import Adaptive, Grouped, Temperature
+from ..measures.calibration import BINS, ece
+from ..measures.temperature import search
 
-_LOWEST, _HIGHEST, _POINTS = 0.1, 10.0, 13  # the first grid, of equal ratios
-_PRECISION = 5e-4  # of log T
 # standard deviations of the normal priors around the scalar calibrator
 _PRIOR_LOG_TEMPERATURE, _PRIOR_WEIGHT = 0.5, 1.0
 
 
-def fit(kind, tokens, groups, objective="nll", index=None):
+def fit(kind: str, tokens: Tokens, groups: Any, objective: str = "nll", index: torch.Tensor | None = None) -> Any:
     """A calibrator, fitted to tokens (a `Tokens` of one member, or the part of it that `index` names).
 
     kind: "temperature", "grouped" or "adaptive"
     groups: TypeGroups of the dictionary
     objective: "nll" or "ece"
     """
-    scalar = search(tokens, index, lambda factor: Temperature(factor), objective if kind == "temperature" else "nll")
+    return fit_and_check(kind, tokens, groups, objective, index)[0]
+
+
+def fit_and_check(
+    kind: str, tokens: Tokens, groups: Any, objective: str = "nll", index: torch.Tensor | None = None
+) -> tuple[Any, str | None]:
+    """(calibrator, why no scalar temperature is the best one, or None); arguments as of `fit`."""
+    scalar, problem = _search(tokens, index, Temperature, objective if kind == "temperature" else "nll")
     if kind == "temperature":
-        return scalar
+        return scalar, problem
     start, spread, build = (_grouped if kind == "grouped" else _adaptive)(math.log(scalar.temperature), groups)
     parameters = _minimize(tokens, index, start, spread, build)
     if objective == "nll":
-        return build(parameters)
+        return build(parameters), problem
     # the parameters that a common factor of all temperatures moves
     moved = torch.ones_like(parameters)
     moved[1 if kind == "adaptive" else -1 :] = 0
-    return search(tokens, index, lambda factor: build(parameters + math.log(factor) * moved), objective)
+    calibrator, second = _search(tokens, index, lambda factor: build(parameters + math.log(factor) * moved), objective)
+    return calibrator, problem or second
 
 
-def search(tokens, index, build, objective):
-    """build(factor) with the factor in [0.1, 10] that minimizes the objective, to a ratio of 5e-4.
-
-    The grid's statistics come from one pass over the tokens; each further pass looks between the neighbours of the
-    best point.
-    """
-    low, high, points = math.log(_LOWEST), math.log(_HIGHEST), _POINTS
-    while True:
-        grid = torch.linspace(low, high, points, dtype=torch.float64)
-        candidates = [build(math.exp(x)) for x in grid.tolist()]
-        values = _values(tokens, index, candidates, objective)
-        best, step = min(range(points), key=values.__getitem__), (high - low) / (points - 1)
-        if step < _PRECISION:
-            return candidates[best]
-        middle = float(grid[best])
-        low, high, points = max(middle - step, math.log(_LOWEST)), min(middle + step, math.log(_HIGHEST)), 7
+def _search(tokens, index, build, objective):
+    """(build(factor) with the factor that minimizes the objective, problem); see measures.temperature.search."""
+    factor, problem = search(lambda factors: _values(tokens, index, [build(x) for x in factors], objective))
+    return build(factor), problem
 
 
 def _values(tokens, index, candidates, objective):
@@ -65,14 +63,14 @@ def _values(tokens, index, candidates, objective):
         for i, candidate in enumerate(candidates):
             part = _sums(candidate.log_probs(logits, position, source_length), target, objective)
             sums[i] = part if sums[i] is None else sums[i] + part
-    return [float(total if objective == "nll" else total.ece()) for total in sums]
+    return [float(total if objective == "nll" else ece(total.cpu())) for total in sums]
 
 
 def _sums(log_probs, target, objective):
     if objective == "nll":
         return -log_probs.gather(1, target.unsqueeze(1)).double().sum()
     log_confidence, predicted = log_probs.max(1)
-    return BinSums.of(log_confidence.exp(), predicted.eq(target))
+    return bin_sums(log_confidence.exp(), predicted.eq(target), BINS)
 
 
 def _grouped(log_temperature, groups):

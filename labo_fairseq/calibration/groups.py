@@ -24,7 +24,7 @@ class TypeGroups:
     eos: int
 
 
-def type_groups(counts, eos, target, bounds=None):
+def type_groups(counts: torch.Tensor, eos: int, target: torch.Tensor, bounds: list[int] | None = None) -> TypeGroups:
     """Groups with counts below bounds[0], from bounds[0] to below bounds[1], …, at least bounds[-1], and EOS.
 
     counts: (V,), occurrences of each type among the training targets
@@ -32,7 +32,7 @@ def type_groups(counts, eos, target, bounds=None):
         it is joined with its neighbour, with bounds that were asked for it raises UserError.
     """
     chosen = bounds is not None
-    bounds = sorted(bounds) if chosen else list(BOUNDS)
+    bounds = list(BOUNDS) if bounds is None else sorted(bounds)
     seen = torch.bincount(target, minlength=len(counts)).double()
     seen[eos] = 0
     while True:

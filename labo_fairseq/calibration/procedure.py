@@ -1,20 +1,25 @@
 """What `labo calibrate` does: collect the tokens, fit, fit on either half to measure on the other, put it together."""
 
+import functools
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..criterions._prior import settings_of, target_counts
 from ..errors import UserError
+from ..fairseq_models.loading import chosen_device, is_of_images, load_models, settings_of
+from ..fairseq_models.target_counts import target_counts
+from ..fairseq_models.tokens import Tokens, collect
 from ..files import sha256
 from ..functional.calibration import TokenStatistics
 from ..functional.calibrators import Temperature
-from .collect import collect, is_of_images, load_models
+from ..measures.calibration import bin_sums, reliability, signature, subword_unit
 from .file import Calibration, Member, classes_record, dictionary_record
-from .fit import fit
+from .fit import fit, fit_and_check
 from .groups import type_groups
-from .measures import by_group, reliability, signature, subword_unit
+from .token_measures import by_group
 
 
 @dataclass(frozen=True)
@@ -25,62 +30,88 @@ class Result:
     reliability: dict
 
 
-def run(args, folder):
-    """Result of fitting with the settings of `labo calibrate`; features of the tokens are kept in `folder`.
+@dataclass(frozen=True)
+class Settings:
+    """What to fit to what: the flags of `labo calibrate`."""
 
-    args: data, path, subset, test_subset, source_lang, target_lang, calibrator, objective, frequency_bounds,
-    prior_counts, max_tokens, seed, cpu, sweep
-    """
-    paths = args.path.split(os.pathsep)
-    device = "cuda" if torch.cuda.is_available() and not args.cpu else "cpu"
-    languages = {flag: getattr(args, flag) for flag in ("source_lang", "target_lang") if getattr(args, flag)}
-    models, task = load_models(paths, args.data, device, languages)
+    data: str  #: folder of fairseq's binaries, or of images
+    paths: list  #: of checkpoints; several are an ensemble
+    calibrator: str = "temperature"  #: or grouped, adaptive
+    objective: str = "nll"  #: or ece
+    subset: str = "valid"  #: to fit on
+    test_subset: str | None = None  #: measure the saved calibrator on it too
+    source_lang: str | None = None  #: both of a checkpoint that knows several directions
+    target_lang: str | None = None
+    frequency_bounds: list | None = None  #: training counts at which a group of types begins; None for groups.BOUNDS
+    prior_counts: str | None = None  #: file of 'type count' lines, for data without the training set
+    max_tokens: int = 4000  #: in a batch
+    seed: int = 1  #: of the split into halves
+    cpu: bool = False
+
+
+def calibrate(settings: Settings, folder: str | Path) -> Result:
+    """The Result of fitting; features of the tokens are kept in `folder`. Raises UserError on bad input."""
+    paths = settings.paths
+    languages = {flag: getattr(settings, flag) for flag in ("source_lang", "target_lang") if getattr(settings, flag)}
+    models, task = load_models(paths, settings.data, chosen_device(settings.cpu), languages)
     if is_of_images(task):
-        _check_images(args)
-    tokens = collect(models, task, args.subset, folder, args.max_tokens)
-    groups, unit, record = _classes(task) if is_of_images(task) else _types(args, task, tokens)
-    fitting = Fitting(args.calibrator, args.objective, groups, args.seed)
+        _check_images(settings)
+    tokens = collect(models, task, settings.subset, folder, settings.max_tokens)
+    groups, unit, record = _classes(task) if is_of_images(task) else _types(settings, task, tokens)
+    fitting = Fitting(settings.calibrator, settings.objective, groups, settings.seed)
 
-    found = fitting.cross_fitted(tokens)
-    calibrators = [fitting.fit(tokens.only(i)) for i in range(len(paths))]
-    if args.test_subset:
-        test = collect(models, task, args.test_subset, folder, args.max_tokens)
+    statistics_of = fitting.cross_fitted(tokens)
+    fits = [fitting.fit_and_check(tokens.only(i)) for i in range(len(paths))]
+    calibrators, problems = [calibrator for calibrator, _ in fits], [problem for _, problem in fits]
+    if settings.test_subset:
+        test = collect(models, task, settings.test_subset, folder, settings.max_tokens)
         uncalibrated = [Temperature()] * len(paths)
-        found["test before"], found["test after"] = test.statistics([uncalibrated, calibrators])
+        statistics_of["test before"], statistics_of["test after"] = test.statistics([uncalibrated, calibrators])
     measures = {}
-    for when, statistics in found.items():
+    for when, statistics in statistics_of.items():
         temperature = _temperature(when, calibrators)
         measures[when] = by_group(
             statistics,
             test if when.startswith("test") else tokens,
             groups,
-            lambda count, temperature=temperature: signature(temperature, unit, count),
+            functools.partial(_signature, temperature, unit),
         )
-    measures["warnings"] = _warnings(found)
+    measures["warnings"] = [
+        f"{os.path.basename(path)}: {problem}: do not use this calibrator, or fit it on other data"
+        for path, problem in zip(paths, problems, strict=True)
+        if problem is not None
+    ] + _warnings(statistics_of)
     calibration = Calibration(
         members=[
             Member(os.path.basename(path), sha256(path), calibrator)
             for path, calibrator in zip(paths, calibrators, strict=True)
         ],
         dictionary=record,
-        corpus=_corpus(args, task, tokens),
+        corpus=_corpus(settings, task, tokens),
         signature=signature(_temperature("after", calibrators), unit, len(tokens)),
         measures=measures,
     )
-    return Result(
-        calibration, {when: reliability(found[when].confidence, found[when].correct) for when in ("before", "after")}
-    )
+    return Result(calibration, {when: _reliability(statistics_of[when]) for when in ("before", "after")})
 
 
-def _check_images(args):
+def _signature(temperature, unit, count):
+    return signature(temperature, unit, count)
+
+
+def _reliability(statistics):
+    """Rows of a reliability diagram of TokenStatistics."""
+    return reliability(bin_sums(statistics.confidence, statistics.correct))
+
+
+def _check_images(settings):
     """Raise UserError for what only translation has."""
-    if args.calibrator != "temperature":
+    if settings.calibrator != "temperature":
         raise UserError(
-            f"--calibrator {args.calibrator}: groups by training frequency and features of decoding steps are for "
+            f"--calibrator {settings.calibrator}: groups by training frequency and features of decoding steps are for "
             "translation: images need --calibrator temperature"
         )
-    for flag in ("sweep", "frequency_bounds", "prior_counts", "source_lang", "target_lang"):
-        if getattr(args, flag):
+    for flag in ("frequency_bounds", "prior_counts", "source_lang", "target_lang"):
+        if getattr(settings, flag):
             raise UserError(f"--{flag.replace('_', '-')}: is for translation: leave it out for images")
 
 
@@ -89,11 +120,11 @@ def _classes(task):
     return None, "image", classes_record(task.classes)
 
 
-def _types(args, task, tokens):
+def _types(settings, task, tokens):
     """(TypeGroups, unit, record) of the types of a dictionary."""
     dictionary = task.target_dictionary
-    counts = target_counts(task, args.prior_counts)
-    groups = type_groups(counts, dictionary.eos(), tokens.target, args.frequency_bounds)
+    counts = target_counts(task, settings.prior_counts)
+    groups = type_groups(counts, dictionary.eos(), tokens.target, settings.frequency_bounds)
     return groups, subword_unit(dictionary.symbols), dictionary_record(dictionary)
 
 
@@ -106,11 +137,15 @@ class Fitting:
     groups: object
     seed: int
 
-    def fit(self, tokens, index=None):
+    def fit(self, tokens: Tokens, index: torch.Tensor | None = None) -> Any:
         """The calibrator of a `Tokens` of one member."""
         return fit(self.kind, tokens, self.groups, self.objective, index)
 
-    def cross_fitted(self, tokens):
+    def fit_and_check(self, tokens: Tokens) -> tuple[Any, str | None]:
+        """(calibrator, problem) of a `Tokens` of one member; see fit.fit_and_check."""
+        return fit_and_check(self.kind, tokens, self.groups, self.objective)
+
+    def cross_fitted(self, tokens: Tokens) -> dict[str, TokenStatistics]:
         """{"before", "after": TokenStatistics}, for an ensemble those of the members "member 1 before", … too.
 
         After: each half of the sentences under calibrators that were fitted on the other half.
@@ -120,15 +155,15 @@ class Fitting:
         views = [("", tokens, slice(None))]
         if len(members) > 1:
             views += [(f"member {i + 1} ", tokens.only(i), slice(i, i + 1)) for i in members]
-        found = {}
+        statistics = {}
         for name, part, _ in views:
-            (found[name + "before"],) = part.statistics([[Temperature()] * len(part.members)])
+            (statistics[name + "before"],) = part.statistics([[Temperature()] * len(part.members)])
         half = self._halves(tokens)
         opposite = [[self.fit(tokens.only(i), other) for i in members] for other in reversed(half)]
         for name, part, chosen in views:
             pieces = [part.statistics([c[chosen]], index)[0] for c, index in zip(opposite, half, strict=True)]
-            found[name + "after"] = _in_order(pieces, half)
-        return found
+            statistics[name + "after"] = _in_order(pieces, half)
+        return statistics
 
     def _halves(self, tokens):
         """Indices of the tokens of either half of the sentences."""
@@ -157,12 +192,12 @@ def _in_order(pieces, indices):
     return TokenStatistics(*(x[order] for x in TokenStatistics.concatenate(pieces)))
 
 
-def _warnings(found):
+def _warnings(statistics):
     """Where calibration does not help on tokens that it was not fitted on."""
     warnings = []
-    for before in [when for when in found if when.endswith("before")]:
+    for before in [when for when in statistics if when.endswith("before")]:
         after = before.removesuffix("before") + "after"
-        nll = [float(found[when].nll.double().mean()) for when in (before, after)]
+        nll = [float(statistics[when].nll.double().mean()) for when in (before, after)]
         if nll[1] > nll[0]:
             warnings.append(
                 f"{after}: the held-out nll is {nll[1]:.4f}, without calibration {nll[0]:.4f}: do not use this "
@@ -171,13 +206,13 @@ def _warnings(found):
     return warnings
 
 
-def _corpus(args, task, tokens):
-    settings = settings_of(task)
+def _corpus(settings, task, tokens):
+    own = settings_of(task)
     return {
-        "data": os.path.basename(os.path.normpath(args.data)),
-        "split": args.subset,
-        "source_lang": getattr(settings, "source_lang", None),
-        "target_lang": getattr(settings, "target_lang", None),
+        "data": os.path.basename(os.path.normpath(settings.data)),
+        "split": settings.subset,
+        "source_lang": getattr(own, "source_lang", None),
+        "target_lang": getattr(own, "target_lang", None),
         "sentences": len(tokens.sentence.unique()),
         "tokens": len(tokens),
     }

@@ -8,7 +8,7 @@ import re
 import zipfile
 
 from .errors import UserError
-from .literals import NotALiteral
+from .literals import NoLiteral
 from .workers import LOST_WORKER
 
 LARGEST_PICKLE = 16 << 20  # bytes; a tensor's entry takes about 150, and torch unpickles a MiB in about a second
@@ -95,7 +95,7 @@ def explain_foreign_checkpoints(module):
             try:
                 found, cfg, task = original([filename], arg_overrides, task, *args, **kwargs)
             except Exception as error:
-                if is_not_of_a_file(error) or (is_mistake(error) and not isinstance(error, NotALiteral)):
+                if is_not_of_a_file(error) or (is_mistake(error) and not isinstance(error, NoLiteral)):
                     raise
                 raise UserError(f"{filename}: {_misfit(error)}") from error
             models += found
@@ -197,7 +197,7 @@ def check_archive(path):
 
 def _misfit(error):
     text = str(error)
-    if isinstance(error, NotALiteral):
+    if isinstance(error, NoLiteral):
         return text
     if isinstance(error, OSError) and text.startswith("Model file not found"):
         return "no such file: give the path of a checkpoint"

@@ -21,7 +21,7 @@ from .console import (
 )
 from .fetching import end_fetching_before_shutdown
 from .launch import check_world_size
-from .literals import literals_only, literals_only_in_examples
+from .literals import read_literals_alone, read_literals_alone_in_examples
 from .source import (
     count_accumulated_batches,
     find_the_last_bit,
@@ -68,18 +68,33 @@ SOURCE_MENDS = {
     "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
 }
 
-# the modules that evaluate text
+# modules that call eval() on settings
 EVALUATING = (
-    "criterions.ctc", "data.audio.raw_audio_dataset", "data.codedataset", "models.fconv", "models.fconv_lm",
-    "models.fconv_self_att", "models.hubert.hubert", "models.lightconv_lm", "models.speech_to_text.s2t_wav_transformer",
-    "models.transformer_lm", "models.wav2vec.wav2vec", "models.wav2vec.wav2vec2", "optim.adafactor", "optim.adam",
-    "optim.adamax", "optim.cpu_adam", "optim.fused_lamb",
-)  # fmt: skip
+    "fairseq.criterions.ctc",
+    "fairseq.data.audio.raw_audio_dataset",
+    "fairseq.data.codedataset",
+    "fairseq.models.fconv",
+    "fairseq.models.fconv_lm",
+    "fairseq.models.fconv_self_att",
+    "fairseq.models.hubert.hubert",
+    "fairseq.models.lightconv_lm",
+    "fairseq.models.speech_to_text.s2t_wav_transformer",
+    "fairseq.models.transformer_lm",
+    "fairseq.models.wav2vec.wav2vec",
+    "fairseq.models.wav2vec.wav2vec2",
+    "fairseq.optim.adafactor",
+    "fairseq.optim.adam",
+    "fairseq.optim.adamax",
+    "fairseq.optim.cpu_adam",
+    "fairseq.optim.fused_lamb",
+    "fairseq.utils",
+    "fairseq_cli.eval_lm",
+    "fairseq_cli.validate",
+)
 
 # from the module, once it ran
 MODULE_MENDS = {
-    **{f"fairseq.{name}": [literals_only] for name in EVALUATING},
-    "fairseq.utils": [literals_only, literals_only_in_examples, say_once_that_a_log_is_lost],
+    "fairseq.utils": [read_literals_alone_in_examples, say_once_that_a_log_is_lost],
     "fairseq.checkpoint_utils": [
         allow_checkpoint_globals,
         explain_refused_checkpoints,
@@ -99,11 +114,12 @@ MODULE_MENDS = {
     "fairseq.models.distributed_fairseq_model": [leave_unused_copies_out_of_ddp],
     "fairseq.trainer": [explain_failed_restarts],
     "fairseq.modules.transformer_layer": [disable_encoder_fast_path, keep_unused_copies_zero],
-    "fairseq_cli.eval_lm": [literals_only, one_line_errors],
     "fairseq_cli.hydra_train": [one_line_errors_of_hydra],
-    "fairseq_cli.validate": [literals_only, one_line_errors],
     **{
         f"fairseq_cli.{command}": [one_line_errors]
-        for command in ("generate", "interactive", "preprocess", "score", "train")
+        for command in ("eval_lm", "generate", "interactive", "preprocess", "score", "train", "validate")
     },
 }
+
+for _module in EVALUATING:
+    MODULE_MENDS.setdefault(_module, []).append(read_literals_alone)

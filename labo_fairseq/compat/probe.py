@@ -36,11 +36,11 @@ def _mends():
     loader = sys.modules.get("_labo_fairseq_compat.loader")
     if loader is None:
         return []
-    found = {}
+    states = {}
     for (module, mend), outcome in loader.outcomes.items():
         row = {"mend": mend, "outcome": outcome, "failure": _failure(loader, module, mend), "modules": []}
-        found.setdefault((mend, outcome), row)["modules"].append(module)
-    return list(found.values())
+        states.setdefault((mend, outcome), row)["modules"].append(module)
+    return list(states.values())
 
 
 def _failure(loader, module, name):

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from ._updates import follow_updates
+from ..compat.updates import follow_updates
 
 follow_updates()
 for _module in pkgutil.iter_modules(__path__):

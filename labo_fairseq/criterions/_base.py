@@ -7,6 +7,7 @@ loss object of labo_fairseq.functional.
 import logging
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,14 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
-from ..errors import UserError
-from ..functional import RDrop, WithZLoss, ZLossAround, projection_loss, token_loss
-from ..functional.calibration import BINS, BinSums
+from ..compat.precision import allow_bf16_products
+from ..errors import UserError, within
+from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
+from ..fairseq_models.suitability import check_batch, check_output, check_task
+from ..functional import RDrop, RowLoss, projection_loss, token_loss, with_z_loss
+from ..functional.calibration import bin_sums
 from ..functional.kernels import choose_kernel
-from ._projection import dense_logits, hidden_states, obstacle, unwrap
+from ..measures.calibration import BINS, ece
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ class LabelRegularizedConfig(FairseqDataclass):
         default=False,
         metadata={"help": "validation: log `ece`, the expected calibration error of the next token (15 bins)"},
     )
-    ignore_prefix_size: int = field(default=0, metadata={"help": "ignore the first N target tokens"})
+    ignore_prefix_size: int = field(default=0, metadata={"help": "ignore the first N tokens of each target"})
     projection: ChoiceEnum(["auto", "fused", "dense"]) = field(
         default="auto",
         metadata={
@@ -45,7 +49,10 @@ class LabelRegularizedConfig(FairseqDataclass):
     )
     loss_kernel: ChoiceEnum(["auto", "torch", "triton"]) = field(
         default="auto",
-        metadata={"help": "row pass of the fused path: plain torch, or a Triton kernel (GPU); auto: what was measured"},
+        metadata={
+            "help": "how the fused path computes a chunk of rows: plain torch, or a Triton kernel on a GPU; auto: "
+            "Triton where docs/performance.md shows that it is faster, torch elsewhere"
+        },
     )
     bf16_products: bool = field(
         default=False,
@@ -65,9 +72,10 @@ class LabelRegularizedConfig(FairseqDataclass):
 class LabelRegularizedCriterion(FairseqCriterion):
     """Base class: `forward` is fairseq's contract (loss summed over tokens, sample size, logging output of sums)."""
 
-    needs_logits = None  # why the method cannot do without the logits of the batch, in words
+    needs_logits: str | None = None  # why the method cannot do without the logits of the batch, in words
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
+        check_task(task, f"--criterion {cfg._name}")
         super().__init__(task)
         self.cfg = cfg
         if cfg.ignore_prefix_size < 0:
@@ -76,57 +84,72 @@ class LabelRegularizedCriterion(FairseqCriterion):
         within("--rdrop-weight", cfg.rdrop_weight, 0)
         self.check(cfg)
         self._path = self._loss_kernel = None
-        if cfg.bf16_products:
-            torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        self._warned = self._checked = False
 
-    def check(self, cfg):
+    @classmethod
+    def build_criterion(cls, cfg: Any, task: Any) -> Any:
+        """The criterion as fairseq's tasks build it: constructed, and what it needs outside of itself set up."""
+        criterion = cls(cfg, task)
+        criterion.set_up(task)
+        return criterion
+
+    def set_up(self, task: Any) -> None:
+        """What training under this criterion changes in the process or in the task; the constructor changes nothing."""
+        if self.cfg.bf16_products:
+            allow_bf16_products()
+
+    def check(self, cfg: Any) -> None:
         """Raise UserError, naming the flag, where a setting is out of its range."""
         raise NotImplementedError
 
-    def row_loss(self, model):
-        """The loss object for this forward pass; `model` knows the number of updates done (see _updates.py)."""
+    def row_loss(self, model: Any) -> RowLoss:
+        """The loss object for this forward pass; `model` knows the number of updates done (see compat/updates.py)."""
         raise NotImplementedError
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """The loss object for a batch, where that depends on more than the model, as on a teacher's predictions."""
         return self.row_loss(model)
 
-    def parameter_loss(self, model, logits, target):
+    def parameter_loss(self, model: Any, logits: torch.Tensor, target: torch.Tensor) -> float | torch.Tensor:
         """What parameters of the criterion itself learn from: 0, with a gradient for them, of the batch's logits."""
         return 0.0
 
-    def forward(self, model, sample, reduce=True):
+    def forward(self, model: Any, sample: dict, reduce: bool = True) -> Any:
         """Loss of a batch, in nats: summed where `reduce`, otherwise per target position (flat, 0 at padding)."""
+        if not self._checked:
+            check_batch(self.task, model, sample, f"--criterion {self.cfg._name}")
+            self._checked = True
         loss, passes = self._complete_loss(model, sample)
         target = self._targets(model, sample)
+        ntokens, nsentences = self._counted(target, sample)
         compute = self._fused if self._uses_fused(model, reduce) else self._dense
         total, value, nll, confidence, hits = compute(
             model, _net_input(sample, passes), _rows_of(target, passes), loss, passes
         )
         # the rows of two passes are neighbours: the pair's value stands in its first row
         value, nll = value[::passes], nll.view(-1, passes).mean(1)
-        sample_size = sample["target"].size(0) if self.cfg.sentence_avg else sample["ntokens"]
+        sample_size = nsentences if self.cfg.sentence_avg else ntokens
         result = total if reduce else value
         logging_output = {
             "loss": result.data,
             "nll_loss": nll.sum() if reduce else nll,
-            "ntokens": sample["ntokens"],
+            "ntokens": ntokens,
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
         if self.cfg.report_accuracy:
             logging_output["n_correct"] = hits[::passes].sum()
-            logging_output["total"] = target.ne(self.padding_idx).sum()
+            logging_output["total"] = ntokens
         if self._reports_calibration(model):
             kept = target.ne(self.padding_idx)
-            logging_output.update(_bin_log(BinSums.of(confidence[kept], hits[kept])))
+            logging_output.update(_bin_log(bin_sums(confidence[kept], hits[kept], BINS)))
         return result, sample_size, logging_output
 
     def _complete_loss(self, model, sample):
         """The method's loss with the options that all methods share, and the number of forward passes it takes."""
         loss = self.batch_loss(unwrap(model), sample)
         if self.cfg.z_loss:
-            loss = (ZLossAround if hasattr(loss, "row_pass") else WithZLoss)(loss, self.cfg.z_loss)
+            loss = with_z_loss(loss, self.cfg.z_loss)
         # R-Drop needs dropout: evaluation is the plain criterion, with the same logged keys
         if self.cfg.rdrop_weight and model.training:
             return RDrop(loss, self.cfg.rdrop_weight), 2
@@ -148,21 +171,38 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def _dense(self, model, net_input, target, loss, passes):
         logits = self._rows(dense_logits(model, net_input), passes)
+        check_output(self.task, model, logits, len(target), f"--criterion {self.cfg._name}")
         out = token_loss(logits, target, loss, self.padding_idx, self._counts_hits(model))
         return out.loss.sum() + self.parameter_loss(model, logits, target), *out
 
     def _targets(self, model, sample):
-        """Target of every row, flat."""
-        return self._rows(model.get_targets(sample, None).unsqueeze(-1)).squeeze(-1)
+        """Target of every row, flat; padding where there is no loss, as in the prefix that is ignored."""
+        target, prefix = model.get_targets(sample, None), self.cfg.ignore_prefix_size
+        if prefix:
+            # not the first columns: those of a sentence that is padded on the left hold padding
+            target = target.masked_fill(target.ne(self.padding_idx).cumsum(1) <= prefix, self.padding_idx)
+        return target.flatten()
+
+    def _counted(self, target, sample):
+        """How many targets have a loss, and how many sentences have such a target."""
+        kept = target.ne(self.padding_idx).view(sample["target"].size(0), -1)
+        ntokens = int(kept.sum())
+        if not ntokens and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s: a batch has no target to learn from: all are padding or among the first %d (--ignore-prefix-size)",
+                self.cfg._name,
+                self.cfg.ignore_prefix_size,
+            )
+        return ntokens, int(kept.any(1).sum())
 
     def _rows(self, x, passes=1):
-        """(batch·passes, length, D) without the prefix as (batch·length·passes, D), the passes of a token together.
+        """(batch·passes, length, D) as (batch·length·passes, D), the passes of a token together.
 
         x may be (batch·passes, D): an image is a sentence of one token.
         """
         if x.dim() == 2:
             x = x.unsqueeze(1)
-        x = x[:, self.cfg.ignore_prefix_size :]
         if passes > 1:
             x = x.unflatten(0, (-1, passes)).transpose(1, 2)
         return x.reshape(-1, x.size(-1))
@@ -197,8 +237,10 @@ class LabelRegularizedCriterion(FairseqCriterion):
         return "dense"
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs):
+    def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
         """Sums of the workers to the numbers that fairseq logs: base 2, `ppl` from the plain likelihood.
+
+        loss, nll_loss and ppl are None where no target counted.
 
         Under multilingual_translation, whose sums come a second time as `de-en:loss` and so on, each number is logged
         for each pair of languages too.
@@ -208,22 +250,9 @@ class LabelRegularizedCriterion(FairseqCriterion):
             _log_metrics(prefix, logging_outputs)
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
         """Every logged number is a sum with the same key on every worker."""
         return True
-
-
-def within(name, value, low, high=None):
-    """Raise UserError unless low <= value (<= high); `name` is the flag. NaN lies nowhere."""
-    if not (value >= low and (high is None or value <= high)):
-        bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        raise UserError(f"{name}: {value} is out of range: give a number {bounds}")
-
-
-def above(name, value, low):
-    """Raise UserError unless value > low and finite; `name` is the flag."""
-    if not (value > low and math.isfinite(value)):
-        raise UserError(f"{name}: {value} is out of range: give a finite number above {low}")
 
 
 def _log_metrics(prefix, logging_outputs):
@@ -233,9 +262,12 @@ def _log_metrics(prefix, logging_outputs):
         return sum(log.get(prefix + key, 0) for log in logging_outputs)
 
     ntokens, sample_size = total("ntokens"), total("sample_size")
-    metrics.log_scalar(f"{prefix}loss", total("loss") / sample_size / math.log(2), sample_size, round=3)
-    metrics.log_scalar(f"{prefix}nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
-    metrics.log_derived(f"{prefix}ppl", lambda meters: utils.get_perplexity(meters[f"{prefix}nll_loss"].avg))
+    # where nothing counts there is no mean: None with weight 0 leaves other batches' mean as it is, and without "loss"
+    # fairseq's trainer would log -1 in its place
+    loss, nll = (total("loss") / sample_size, total("nll_loss") / ntokens) if ntokens else (None, None)
+    metrics.log_scalar(f"{prefix}loss", _bits(loss), sample_size, round=3)
+    metrics.log_scalar(f"{prefix}nll_loss", _bits(nll), ntokens, round=3)
+    metrics.log_derived(f"{prefix}ppl", lambda meters: _perplexity(meters[f"{prefix}nll_loss"].avg))
     counted = utils.item(total("total"))
     if counted > 0:
         metrics.log_scalar(f"{prefix}total", counted)
@@ -248,15 +280,21 @@ def _log_metrics(prefix, logging_outputs):
         metrics.log_derived(f"{prefix}ece", lambda meters: _ece(meters, prefix))
 
 
+def _bits(nats):
+    return None if nats is None else nats / math.log(2)
+
+
+def _perplexity(bits):
+    return None if bits is None else utils.get_perplexity(bits)
+
+
 def _bin_log(sums):
     """The logging output of bin sums: a number per key, since fairseq adds up numbers over the workers."""
-    values = torch.cat([sums.count, sums.confidence, sums.correct])
-    return dict(zip(_BIN_KEYS, values, strict=True))
+    return dict(zip(_BIN_KEYS, sums.flatten(), strict=True))
 
 
 def _ece(meters, prefix):
-    sums = torch.as_tensor(meters[f"_{prefix}calibration_bins"].sum).view(3, BINS)
-    return round(float(BinSums(*sums).ece()), 4)
+    return round(float(ece(meters[f"_{prefix}calibration_bins"].sum.reshape(3, BINS))), 4)
 
 
 def _net_input(sample, passes):

@@ -1,11 +1,13 @@
 """What the criterions that average two images share."""
 
+from typing import Any
+
 import torch
 
 from ..errors import UserError
-from ..functional import CrossEntropy, MixedLabels
+from ..fairseq_models.projection import unwrap
+from ..functional import CrossEntropy, MixedLabels, RowLoss
 from ._base import LabelRegularizedCriterion
-from ._projection import unwrap
 
 
 class PairedCriterion(LabelRegularizedCriterion):
@@ -14,22 +16,22 @@ class PairedCriterion(LabelRegularizedCriterion):
     In evaluation it is cross entropy. A subclass says how large λ is.
     """
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         if not hasattr(task, "feature_size"):
             raise UserError(
                 f"--criterion {cfg._name}: averages images, which tokens are not: use --task torchvision_classification"
             )
 
-    def share(self, model):
+    def share(self, model: Any) -> float:
         """λ of this batch, in [0, 1]; 1 leaves the images as they are."""
         raise NotImplementedError
 
-    def pair_log(self, sample):
+    def pair_log(self, sample: dict) -> dict:
         """What is logged of the pairs, as sums."""
         return {}
 
-    def forward(self, model, sample, reduce=True):
+    def forward(self, model: Any, sample: dict, reduce: bool = True) -> Any:
         """As that of every criterion; where the model is in training, of the batch's pairs."""
         if not model.training:
             return super().forward(model, sample, reduce)
@@ -37,7 +39,7 @@ class PairedCriterion(LabelRegularizedCriterion):
         loss, sample_size, log = super().forward(model, sample, reduce)
         return loss, sample_size, {**log, **self.pair_log(sample)}
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """Cross entropy against the labels of both images."""
         return MixedLabels(sample["partner_target"], sample["share"]) if model.training else CrossEntropy()
 

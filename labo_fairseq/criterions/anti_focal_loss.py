@@ -1,11 +1,13 @@
 """Anti-focal loss (Raunak et al. 2020)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.criterions import register_criterion
 
-from ..functional import AntiFocal
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ..errors import within
+from ..functional import AntiFocal, RowLoss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 from .focal_loss import DETACH_HELP
 
 
@@ -20,9 +22,9 @@ class AntiFocalLossConfig(LabelRegularizedConfig):
 class AntiFocalLossCriterion(LabelRegularizedCriterion):
     """-(1 + α p_k)^γ log p_k, in training and in validation (the released code leaves the factor out in validation)."""
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--focal-gamma", cfg.focal_gamma, 0)
         within("--focal-alpha", cfg.focal_alpha, 0)
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         return AntiFocal(self.cfg.focal_gamma, self.cfg.focal_alpha, self.cfg.detach_modulator)

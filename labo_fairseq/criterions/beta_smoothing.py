@@ -1,16 +1,17 @@
 """Beta smoothing, or Beta-LS (Zhang and Sabuncu 2020)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from fairseq.criterions import register_criterion
 from omegaconf import II
 
-from ..errors import UserError
-from ..functional import BetaSmoothing, CrossEntropy, ranked_beta, token_loss
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._ema import follow_ema
-from ._projection import dense_logits
+from ..compat.ema import follow_ema
+from ..errors import UserError, above, within
+from ..fairseq_models.projection import dense_logits
+from ..functional import BetaSmoothing, CrossEntropy, RowLoss, ranked_beta, token_loss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -35,18 +36,21 @@ class BetaSmoothingCriterion(LabelRegularizedCriterion):
     Ranks are those within the batch of a worker, without padding. In evaluation it is cross entropy.
     """
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         if not cfg.store_ema:
             raise UserError("--criterion beta_smoothing: ranks by an averaged model: add --store-ema --ema-decay 0.999")
         self._ema = (None,)  # in a tuple, as torch would take a plain attribute for a part of this module and save it
+
+    def set_up(self, task: Any) -> None:
+        super().set_up(task)
         follow_ema(task, self._receive)
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--smoothing-weight", cfg.smoothing_weight, 0, 1)
         above("--beta-shape", cfg.beta_shape, 0)
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """Label smoothing by amounts drawn for this batch."""
         if not model.training:
             return CrossEntropy()

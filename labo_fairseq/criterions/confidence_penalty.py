@@ -1,11 +1,13 @@
 """Confidence penalty (Pereyra et al. 2017): cross entropy minus the weighted entropy of the model."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.criterions import register_criterion
 
-from ..functional import ConfidencePenalty
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ..errors import within
+from ..functional import ConfidencePenalty, RowLoss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -19,8 +21,8 @@ class ConfidencePenaltyConfig(LabelRegularizedConfig):
 class ConfidencePenaltyCriterion(LabelRegularizedCriterion):
     """-log p_k - β H(p) (Lu et al. 2023, eq. 2)."""
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--confidence-penalty", cfg.confidence_penalty, 0)
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         return ConfidencePenalty(self.cfg.confidence_penalty)

@@ -1,14 +1,15 @@
 """CS-KD, class-wise self-knowledge distillation (Yun et al. 2020), for images."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from fairseq.criterions import register_criterion
 
-from ..errors import UserError
-from ..functional import CrossEntropy, Distillation, given_logits
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._projection import dense_logits
+from ..errors import UserError, above, within
+from ..fairseq_models.projection import dense_logits
+from ..functional import CrossEntropy, Distillation, RowLoss, given_logits
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -29,7 +30,7 @@ class CSKDCriterion(LabelRegularizedCriterion):
     The task draws x' and hands it over as sample["partner"]. In evaluation it is cross entropy.
     """
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         if not hasattr(task, "draws_pairs"):
             raise UserError(
@@ -37,11 +38,11 @@ class CSKDCriterion(LabelRegularizedCriterion):
             )
         task.draws_pairs = True
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--pair-weight", cfg.pair_weight, 0)
         above("--pair-temperature", cfg.pair_temperature, 0)
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """Distillation from the model's own predictions for the partners."""
         if not model.training:
             return CrossEntropy()

@@ -1,11 +1,13 @@
 """Focal loss (Lin et al. 2017)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.criterions import register_criterion
 
-from ..functional import Focal
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ..errors import within
+from ..functional import Focal, RowLoss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 DETACH_HELP = (
     "treat the modulating factor as a constant in the gradient, as the released code of Raunak et al. (2020) does; "
@@ -23,8 +25,8 @@ class FocalLossConfig(LabelRegularizedConfig):
 class FocalLossCriterion(LabelRegularizedCriterion):
     """-(1 - p_k)^γ log p_k. The criterion of this name in Raunak et al.'s code is the anti-focal loss."""
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--focal-gamma", cfg.focal_gamma, 0)
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         return Focal(self.cfg.focal_gamma, self.cfg.detach_modulator)

@@ -1,12 +1,13 @@
 """Forward correction (Patrini et al. 2017): the likelihood of the noisy label, by a model of the clean one."""
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from fairseq.criterions import register_criterion
 
-from ..functional import ForwardCorrection, TransitionCorrection
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ..errors import within
+from ..functional import ForwardCorrection, RowLoss, TransitionCorrection
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 from ._matrix import class_matrix
 
 
@@ -25,15 +26,15 @@ class ForwardCorrectionConfig(LabelRegularizedConfig):
 class ForwardCorrectionCriterion(LabelRegularizedCriterion):
     """−log (T p)_k (Chen et al. 2020, section 4.1)."""
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
-        self.loss = ForwardCorrection(cfg.noise_rate)
+        self.loss: RowLoss = ForwardCorrection(cfg.noise_rate)
         if cfg.transition is not None:
             self.loss = TransitionCorrection(class_matrix(cfg.transition, task))
             self.needs_logits = "--transition mixes the logits of all classes"
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--noise-rate", cfg.noise_rate, 0, 1)
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         return self.loss

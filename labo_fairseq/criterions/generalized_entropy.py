@@ -1,11 +1,13 @@
 """Generalized entropy regularization (Meister et al. 2020)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.criterions import register_criterion
 
-from ..functional import GeneralizedEntropy
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ..errors import within
+from ..functional import GeneralizedEntropy, RowLoss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -20,9 +22,9 @@ class GeneralizedEntropyConfig(LabelRegularizedConfig):
 class GeneralizedEntropyCriterion(LabelRegularizedCriterion):
     """-log p_k + β J_α(U||p), the skew Jensen divergence from the uniform distribution."""
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--entropy-alpha", cfg.entropy_alpha, 0, 1)
         within("--entropy-weight", cfg.entropy_weight, 0)
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         return GeneralizedEntropy(self.cfg.entropy_alpha, self.cfg.entropy_weight)

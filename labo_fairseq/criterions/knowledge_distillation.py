@@ -1,17 +1,17 @@
 """Knowledge distillation at word level (Hinton et al. 2015; Kim and Rush 2016, section 3.1; docs/distillation.md)."""
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from ..errors import UserError
-from ..functional import Distillation, LogitMatching
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._stored_teacher import StoredTeacher
-from ._teacher import ModelTeacher
+from ..errors import UserError, above, within
+from ..fairseq_models.stored_teacher import StoredTeacher
+from ..fairseq_models.teacher import ModelTeacher
+from ..functional import Distillation, LogitMatching, RowLoss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -52,15 +52,15 @@ class KnowledgeDistillationConfig(LabelRegularizedConfig):
 class KnowledgeDistillationCriterion(LabelRegularizedCriterion):
     """(1-α)·NLL + α·s·KL(softmax(t/T) ‖ softmax(z/τ)), t the logits of a teacher, which is no part of this module."""
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         # neither teacher is a torch module: the student's checkpoint and optimizer know nothing of it
         if cfg.teacher_path:
-            self._teacher = ModelTeacher.load(cfg.teacher_path, task, cfg.save_dir)
+            self._teacher: ModelTeacher | StoredTeacher = ModelTeacher.load(cfg.teacher_path, task, cfg.save_dir)
         else:
             self._teacher = StoredTeacher(cfg.teacher_probs, task)
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         if bool(cfg.teacher_path) == bool(cfg.teacher_probs):
             raise UserError("--teacher-path: give the teacher's checkpoint, or --teacher-probs FILE, and not both")
         within("--distill-weight", cfg.distill_weight, 0, 1)
@@ -73,7 +73,7 @@ class KnowledgeDistillationCriterion(LabelRegularizedCriterion):
             if cfg.teacher_temperature != 1 or cfg.student_temperature not in (None, 1):
                 raise UserError("--distill-match logits: compares logits at no temperature: leave temperatures out")
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """The loss against the teacher's predictions for the batch."""
         teacher = self._teacher.logits(model, sample, self._rows)
         if str(self.cfg.distill_match) == "logits":

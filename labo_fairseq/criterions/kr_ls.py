@@ -1,14 +1,15 @@
 """KR-LS, Knowledge Refinery (Ding et al. 2021). No code was released: where its Algorithm 1 is silent, our reading."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from fairseq.criterions import register_criterion
 from torch import nn
 
-from ..errors import UserError
-from ..functional import ClassTable, CrossEntropy, table_divergence
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, within
+from ..errors import UserError, within
+from ..functional import ClassTable, CrossEntropy, RowLoss, table_divergence
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -32,7 +33,7 @@ class KRLSCriterion(LabelRegularizedCriterion):
 
     needs_logits = "the class table learns from the logits"
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         types = _types(task)
         if types > cfg.table_limit:
@@ -41,16 +42,16 @@ class KRLSCriterion(LabelRegularizedCriterion):
                 f"optimizer as much again: give --table-limit {types} to allow it"
             )
         self.class_table = nn.Parameter(torch.zeros(types, types))
-        self.class_table.param_group = "class_table"  # its name for --layer-lr and --layer-weight-decay of torch_sgd
+        setattr(self.class_table, "param_group", "class_table")  # noqa: B010 - for --layer-lr of torch_sgd
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--table-weight", cfg.table_weight, 0)
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """The model's loss, with the table as a constant."""
         return ClassTable(self.cfg.table_weight, self.class_table.detach()) if model.training else CrossEntropy()
 
-    def parameter_loss(self, model, logits, target):
+    def parameter_loss(self, model: Any, logits: torch.Tensor, target: torch.Tensor) -> float | torch.Tensor:
         """The table's loss, with the model as a constant; it adds nothing to the value that is logged."""
         if not model.training:
             return 0.0

@@ -1,15 +1,16 @@
 """Label smoothing with a uniform, a unigram or a masked prior, in torch's or in fairseq's form."""
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
+import torch
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
-from ..errors import UserError
-from ..functional import UNIFORM, LabelSmoothing
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._prior import masked_prior, regular_types, target_counts, unigram_prior
+from ..errors import UserError, above, within
+from ..fairseq_models.target_counts import masked_prior, regular_types, target_counts, unigram_prior
+from ..functional import UNIFORM, LabelSmoothing, RowLoss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -41,9 +42,10 @@ class LabelSmoothingConfig(LabelRegularizedConfig):
 class LabelSmoothingCriterion(LabelRegularizedCriterion):
     """Cross entropy against (1-α)·onehot + α·u (Müller et al. 2019, section 1.1; Lu et al. 2023, eq. 1)."""
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
-        prior, support = UNIFORM, None
+        prior: str | torch.Tensor = UNIFORM
+        support = None
         if str(cfg.smoothing_prior) != "uniform":
             counts = target_counts(task, cfg.prior_counts)
             if str(cfg.smoothing_prior) == "masked":
@@ -54,7 +56,7 @@ class LabelSmoothingCriterion(LabelRegularizedCriterion):
                 prior = unigram_prior(counts, possible, cfg.prior_exponent, cfg.prior_floor)
         self.loss = LabelSmoothing(cfg.label_smoothing, str(cfg.smoothing_form), prior, support)
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--label-smoothing", cfg.label_smoothing, 0, 1)
         above("--prior-exponent", cfg.prior_exponent, 0)
         within("--prior-floor", cfg.prior_floor, 0)
@@ -64,5 +66,5 @@ class LabelSmoothingCriterion(LabelRegularizedCriterion):
                 "use --smoothing-form torch with --smoothing-prior unigram"
             )
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         return self.loss

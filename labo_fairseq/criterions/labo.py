@@ -2,15 +2,16 @@
 
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from ..errors import UserError
-from ..functional import LabelSmoothing, Labo
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
-from ._updates import updates_done
+from ..compat.updates import updates_done
+from ..errors import UserError, above, within
+from ..functional import LabelSmoothing, Labo, RowLoss
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +44,14 @@ class LaboConfig(LabelRegularizedConfig):
 class LaboCriterion(LabelRegularizedCriterion):
     """Uniform smoothing for T_w updates, then the objective of eq. 14 with P* of eq. 15 (Algorithm 1)."""
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         adaptive = str(cfg.smoothing_mass) == "adaptive"
         self.labo = Labo(cfg.smoothing_temperature, None if adaptive else cfg.label_smoothing, cfg.rho)
         self.uniform = LabelSmoothing(cfg.label_smoothing)
         self._announced = False
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--rho", cfg.rho, 0, 1)
         within("--label-smoothing", cfg.label_smoothing, 0, 1)
         above("--smoothing-temperature", cfg.smoothing_temperature, 0)
@@ -61,7 +62,7 @@ class LaboCriterion(LabelRegularizedCriterion):
                 f"{cfg.max_update}, so LABO would never start: give at most a tenth of --max-update"
             )
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         """Uniform smoothing for the first T_w updates; P* after them and wherever no trainer counts updates."""
         updates = updates_done(model)
         if updates is not None and updates < self.cfg.smoothing_warmup_updates:

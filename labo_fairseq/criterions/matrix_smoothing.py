@@ -1,12 +1,12 @@
 """Label smoothing with any matrix (Chen et al. 2020, eq. 2)."""
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from fairseq.criterions import register_criterion
 
 from ..errors import UserError
-from ..functional import MatrixSmoothing
+from ..functional import MatrixSmoothing, RowLoss
 from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 from ._matrix import class_matrix
 
@@ -25,13 +25,13 @@ class MatrixSmoothingCriterion(LabelRegularizedCriterion):
 
     needs_logits = "--smoothing-matrix gives every label a distribution of its own"
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         self.loss = MatrixSmoothing(class_matrix(cfg.smoothing_matrix, task))
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         if cfg.smoothing_matrix is None:
             raise UserError("--smoothing-matrix: missing: name a file, as `labo optimal-smoothing --out` writes it")
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         return self.loss

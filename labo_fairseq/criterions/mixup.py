@@ -1,11 +1,13 @@
 """Mixup (Zhang et al. 2018), for images."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from fairseq.criterions import register_criterion
 
-from ._base import LabelRegularizedConfig, above
+from ..errors import above
+from ._base import LabelRegularizedConfig
 from ._pairs import PairedCriterion
 
 
@@ -21,10 +23,10 @@ class MixupConfig(LabelRegularizedConfig):
 class MixupCriterion(PairedCriterion):
     """λ·NLL(y_i) + (1−λ)·NLL(y_j) of λ·x_i + (1−λ)·x_j; one λ for a batch, as in the released code."""
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         above("--mixup-alpha", cfg.mixup_alpha, 0)
 
-    def share(self, model):
+    def share(self, model: Any) -> float:
         """A draw from Beta(a, a)."""
         a = torch.tensor(self.cfg.mixup_alpha)
         return float(torch.distributions.Beta(a, a).sample())

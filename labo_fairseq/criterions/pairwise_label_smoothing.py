@@ -1,6 +1,7 @@
 """Pairwise label smoothing, PLS (Guo 2020), for images. No code was released: what the paper leaves open we chose."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from fairseq import metrics, utils
@@ -8,12 +9,12 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from torch import nn
 
-from ..errors import UserError
-from ..functional import CrossEntropy, MixedLabels, distribution_loss, learned_distribution
-from ._base import LabelRegularizedConfig, within
+from ..compat.updates import updates_done
+from ..errors import UserError, within
+from ..fairseq_models.projection import unwrap
+from ..functional import CrossEntropy, MixedLabels, RowLoss, distribution_loss, learned_distribution
+from ._base import LabelRegularizedConfig
 from ._pairs import PairedCriterion
-from ._projection import unwrap
-from ._updates import updates_done
 
 # logged means over the pairs of two classes: the larger and the smaller true one, the five largest of the others
 TARGETS = ("target_true_1", "target_true_2", *(f"target_other_{i}" for i in range(1, 6)))
@@ -47,33 +48,34 @@ class PairwiseLabelSmoothingCriterion(PairedCriterion):
     it is saved and resumed, and a model for inference has none. Originals come at even numbers of updates.
     """
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
-        self._learned = None  # u' of the batch, (N, K)
-        self.smoothing_head, self._types = None, len(task.classes)
+        self._learned: Any = None  # u' of the batch, a tensor (N, K)
+        self.smoothing_head: Any = None
+        self._types = len(task.classes)
         if str(cfg.smoothing_distribution) == "learned" and cfg.smoothing_weight > 0:
             if task.feature_size is None:
                 raise UserError(f"--criterion {cfg._name}: adds a layer to a model: build the task's model first")
             self.smoothing_head = nn.Linear(task.feature_size, self._types)
             for name, parameter in self.smoothing_head.named_parameters():
-                parameter.param_group = f"smoothing_head.{name}"  # for --layer-lr of torch_sgd
+                setattr(parameter, "param_group", f"smoothing_head.{name}")  # noqa: B010 - for --layer-lr of torch_sgd
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--smoothing-weight", cfg.smoothing_weight, 0, 1)
 
-    def share(self, model):
+    def share(self, model: Any) -> float:
         """1/2 for pairs, 1 for originals."""
         is_of_pairs = self.cfg.pairs_only or (updates_done(model) or 0) % 2 == 1
         return 0.5 if is_of_pairs else 1.0
 
-    def batch_loss(self, model, sample):
+    def batch_loss(self, model: Any, sample: dict) -> RowLoss:
         """Cross entropy against the labels of both images and the smoothing distribution."""
         if not model.training:
             return CrossEntropy()
         distribution = None if self.smoothing_head is None else lambda rows: self._learned.detach()[rows]
         return MixedLabels(sample["partner_target"], sample["share"], self.cfg.smoothing_weight, distribution)
 
-    def parameter_loss(self, model, logits, target):
+    def parameter_loss(self, model: Any, logits: torch.Tensor, target: torch.Tensor) -> float | torch.Tensor:
         """The gradient through u', with p as a constant; it adds nothing to the value."""
         if self.smoothing_head is None or not model.training:
             return 0.0
@@ -81,7 +83,7 @@ class PairwiseLabelSmoothingCriterion(PairedCriterion):
         loss = distribution_loss(self._learned.repeat_interleave(passes, 0), logits, self.cfg.smoothing_weight)
         return loss - loss.detach()
 
-    def pair_log(self, sample):
+    def pair_log(self, sample: dict) -> dict:
         """With --report-target-mass sums over the pairs of two classes: what Figure 4 shows, and their number."""
         if not self.cfg.report_target_mass:
             return {}
@@ -96,7 +98,7 @@ class PairwiseLabelSmoothingCriterion(PairedCriterion):
         return {_PAIRS: differ.sum(), **dict(zip(TARGETS, sums, strict=False))}
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs):
+    def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
         """As that of every criterion, with the mean targets."""
         super().reduce_metrics(logging_outputs)
         pairs = utils.item(sum(log.get(_PAIRS, 0) for log in logging_outputs))

@@ -1,12 +1,14 @@
 """TF-reg, teacher-free regularization by a hand-made teacher (Tf-KD_reg of Yuan et al. 2020)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
-from ..functional import VirtualTeacher
-from ._base import LabelRegularizedConfig, LabelRegularizedCriterion, above, within
+from ..errors import above, within
+from ..functional import RowLoss, VirtualTeacher
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -39,14 +41,14 @@ class TFRegConfig(LabelRegularizedConfig):
 class TFRegCriterion(LabelRegularizedCriterion):
     """(1-α)·NLL + α·s·KL(u ‖ softmax(z/τ)), u the hand-made teacher, softened."""
 
-    def check(self, cfg):
+    def check(self, cfg: Any) -> None:
         within("--distill-weight", cfg.distill_weight, 0, 1)
         above("--teacher-temperature", cfg.teacher_temperature, 0)
         within("--teacher-confidence", cfg.teacher_confidence, 0, 1)
         above("--student-temperature", cfg.student_temperature, 0)
         within("--distill-multiplier", cfg.distill_multiplier, 0)
 
-    def row_loss(self, model):
+    def row_loss(self, model: Any) -> RowLoss:
         cfg = self.cfg
         return VirtualTeacher(
             cfg.distill_weight,

@@ -4,6 +4,8 @@ import logging
 import math
 import os
 import re
+from pathlib import Path
+from typing import Any
 
 from ..calibration.file import dictionary_record, load
 from ..errors import UserError
@@ -15,7 +17,7 @@ logger = logging.getLogger(__name__)
 _DIRECTION = re.compile(r"\w+-\w+=")
 
 
-def calibration_of(setting, direction):
+def calibration_of(setting: str, direction: str | None) -> Any:
     """(file name, Calibration) that `--calibration SETTING` names for a direction such as "de-en", or (None, None).
 
     setting: None, FILE, or FILE per direction: "de-en=FILE,fr-en=FILE2"; a direction that is not named has none
@@ -24,7 +26,7 @@ def calibration_of(setting, direction):
     return (None, None) if file is None else (file, load(file))
 
 
-def file_of(setting, direction):
+def file_of(setting: str, direction: str | None) -> Any:
     """The file name alone, or None; see `calibration_of`."""
     if not setting or not _DIRECTION.match(setting):
         return setting or None
@@ -36,10 +38,10 @@ def file_of(setting, direction):
         files[name] = file
     if direction not in files:
         logger.warning("--calibration names no file for %s: it is decoded without a calibrator", direction)
-    return files.get(direction)
+    return files.get(str(direction))
 
 
-def calibrators(calibration, file, paths, dictionary, strict=True):
+def calibrators(calibration: Any, file: str | Path, paths: list, dictionary: Any, strict: bool = True) -> list:
     """The calibrator of each checkpoint, None for one at T = 1, which is the model itself.
 
     paths: of the checkpoints, in the order of the ensemble; None where there are none yet (training)
@@ -54,17 +56,17 @@ def calibrators(calibration, file, paths, dictionary, strict=True):
         report(_mismatch(file, "was fitted with another dictionary than the data's"))
         if calibration.dictionary["types"] != len(dictionary):
             _refuse(f"{file}: is for {calibration.dictionary['types']} types, the dictionary has {len(dictionary)}")
-    found = None
+    foreign = None
     if paths is None:
         report(_mismatch(file, "belongs to a checkpoint, and a model in training is another one after each update"))
     else:
-        found = _by_hash(calibration, paths, lambda path: report(_mismatch(file, f"was not fitted to {path}")))
-    if found is None:
-        found = _by_place(calibration, file, 1 if paths is None else len(paths))
-    return [None if calibrator == Temperature(1.0) else calibrator for calibrator in found]
+        foreign = _by_hash(calibration, paths, lambda path: report(_mismatch(file, f"was not fitted to {path}")))
+    if foreign is None:
+        foreign = _by_place(calibration, file, 1 if paths is None else len(paths))
+    return [None if calibrator == Temperature(1.0) else calibrator for calibrator in foreign]
 
 
-def weights_of(setting, members):
+def weights_of(setting: str, members: Any) -> list[float]:
     """The weights of `--ensemble-weights`, times the number of members, so that 1.0 stands for the plain average.
 
     setting: None or numbers with commas, above 0; they are divided by their sum

@@ -1,15 +1,4 @@
-"""A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in: `labo translate` runs it.
-
-  labo export --ctranslate2 checkpoints/checkpoint_best.pt --data data/bin --calibration calibration.json --out fast
-  labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
-
-softmax(z/T) is the same model with weight and bias of the output projection divided by T; embeddings that share the
-projection's weight keep their own copy then. After the conversion both models score a few made-up sentences, and the
-folder appears under its name only if they agree; the largest difference is printed.
-
-The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
-pip install 'labo_fairseq[fast]'.
-"""
+"""A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in."""
 
 import contextlib
 import json
@@ -18,6 +7,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ..errors import UserError
 from ..files import sha256
@@ -34,51 +26,38 @@ _ACTIVATIONS = {
 }
 
 
-def add_arguments(parser):
-    """Flags of `labo export`."""
-    parser.add_argument("--ctranslate2", metavar="CKPT", required=True, help="checkpoint of fairseq to convert")
-    parser.add_argument("--data", metavar="DIR", required=True, help="fairseq's binaries: the dictionaries are read")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder to make; it must not exist yet")
-    parser.add_argument(
-        "--calibration", metavar="FILE", help="calibration.json of `labo calibrate`: its temperature is folded in"
-    )
-    parser.add_argument(
-        "--calibration-mismatch",
-        choices=["refuse", "warn"],
-        default="refuse",
-        help="what to do with a calibration of another checkpoint or dictionary",
-    )
+def export_ctranslate2(
+    checkpoint: str | Path, data: str | Path, out: str | Path, calibration: Any = None, mismatch: str = "refuse"
+) -> tuple[float, float]:
+    """Write the folder `out` with a checkpoint as a CTranslate2 model; returns (temperature, largest difference, nats).
 
-
-def run(args):
-    """Convert, compare, and print the folder's record; returns 0. Raises UserError on bad input."""
+    data: folder of fairseq's binaries; calibration: file whose temperature is folded in; mismatch: as of
+    `folded_temperature`. Nothing is written where the two models disagree. Raises UserError on bad input.
+    """
     ctranslate2 = import_ctranslate2()
-    out = Path(args.out)
+    out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already: name a new folder, or remove this one")
-    model, task = load_fairseq_model(args.ctranslate2, args.data)
-    temperature = 1.0
-    if args.calibration:
-        temperature = _folded_temperature(args, task.target_dictionary)
+    model, task = load_fairseq_model(checkpoint, data)
+    temperature = folded_temperature(calibration, checkpoint, task.target_dictionary, mismatch) if calibration else 1.0
     spec = transformer_spec(model, task, temperature)
     with _folder_aside(out) as aside:
         spec.validate()
         spec.optimize()
         spec.save(str(aside))
-        record = _record(args.ctranslate2, task, model, temperature)
+        record = _record(checkpoint, task, model, temperature)
         (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         translator = ctranslate2.Translator(str(aside), compute_type="float32")
         difference = largest_difference(translator, model, task, temperature)
         if not difference <= TOLERANCE:
             raise UserError(
-                f"{args.ctranslate2}: the converted model gives other scores (by {difference:.3g} nats): it has a part "
+                f"{checkpoint}: the converted model gives other scores (by {difference:.3g} nats): it has a part "
                 "that CTranslate2 does not compute: use fairseq-generate"
             )
-    print(f"temperature\t{temperature:.6g}\nlargest_difference_nats\t{difference:.2g}\nfolder\t{out}")
-    return 0
+    return temperature, difference
 
 
-def import_ctranslate2():
+def import_ctranslate2() -> Any:
     """The library, or a UserError that says how to get it."""
     try:
         import ctranslate2
@@ -87,7 +66,7 @@ def import_ctranslate2():
     return ctranslate2
 
 
-def load_fairseq_model(checkpoint, data):
+def load_fairseq_model(checkpoint: str | Path, data: str | Path) -> tuple[Any, Any]:
     """(model in evaluation mode, task) of one checkpoint, with the dictionaries in `data`.
 
     Raises UserError where a file is missing, the dictionaries have another size than the model, or the checkpoint is
@@ -95,9 +74,9 @@ def load_fairseq_model(checkpoint, data):
     """
     from fairseq import checkpoint_utils
 
-    import labo_fairseq
+    from .. import register
 
-    labo_fairseq.register()
+    register()
     for path, what in ((checkpoint, "a checkpoint"), (data, "the folder that fairseq-preprocess wrote")):
         if not os.path.exists(path):
             raise UserError(f"{path}: no such file or folder: give {what}")
@@ -115,7 +94,7 @@ def load_fairseq_model(checkpoint, data):
     return models[0].eval().float().requires_grad_(False), task
 
 
-def transformer_spec(model, task, temperature=1.0):
+def transformer_spec(model: Any, task: Any, temperature: float = 1.0) -> Any:
     """The ctranslate2.specs.TransformerSpec of a fairseq model whose logits are divided by `temperature`.
 
     Raises UserError for architectures and options that CTranslate2 does not compute, naming them.
@@ -209,30 +188,34 @@ def _unsupported_options(model):
     }
 
 
-def _folded_temperature(args, dictionary):
+def folded_temperature(file: str | Path, checkpoint: str | Path, dictionary: Any, mismatch: str = "refuse") -> float:
+    """The temperature of a calibration file, for one checkpoint and the target dictionary.
+
+    mismatch: "refuse" or "warn" of a calibration of another checkpoint or dictionary. Raises UserError.
+    """
     from ..calibration.file import dictionary_record, load
     from ..functional.calibrators import Temperature
 
-    calibration = load(args.calibration)
+    calibration = load(file)
     members = calibration.members
     if len(members) != 1:
         raise UserError(
-            f"{args.calibration}: holds {len(members)} members: an exported model is one checkpoint: calibrate it alone"
+            f"{file}: holds {len(members)} members: an exported model is one checkpoint: calibrate it alone"
         )
     calibrator = members[0].calibrator
     if not isinstance(calibrator, Temperature):
         raise UserError(
-            f"{args.calibration}: its calibrator is {type(calibrator).__name__.lower()}: only a scalar temperature "
+            f"{file}: its calibrator is {type(calibrator).__name__.lower()}: only a scalar temperature "
             "folds into the weights: fit one with `labo calibrate`, or decode with --task calibrated_translation"
         )
     foreign = []
-    if members[0].sha256 != sha256(args.ctranslate2):
+    if members[0].sha256 != sha256(checkpoint):
         foreign.append(f"another checkpoint ({members[0].checkpoint})")
     if calibration.dictionary != dictionary_record(dictionary):
         foreign.append("another dictionary")
     if foreign:
-        message = f"{args.calibration}: fitted to {' and '.join(foreign)}"
-        if args.calibration_mismatch == "refuse":
+        message = f"{file}: fitted to {' and '.join(foreign)}"
+        if mismatch == "refuse":
             raise UserError(f"{message}: fit it to this one, or say --calibration-mismatch warn")
         print(f"warning: {message}", file=sys.stderr)
     return calibrator.temperature
@@ -272,7 +255,9 @@ def _folder_aside(out):
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def largest_difference(translator, model, task, temperature, sentences=8, length=12):
+def largest_difference(
+    translator: Any, model: Any, task: Any, temperature: float, sentences: Any = 8, length: int = 12
+) -> float:
     """Largest |log p_fairseq(softmax(z/T)) − log p_CTranslate2| in nats over the tokens of made-up sentence pairs."""
     import torch
 
@@ -284,14 +269,15 @@ def largest_difference(translator, model, task, temperature, sentences=8, length
             torch.randint(side.nspecial, len(side), (length,), generator=generator).tolist()
             for side in (source, target)
         ]
-        expected = fairseq_token_scores(model, target.eos(), *words, temperature)
+        source_words, target_words = words
+        expected = fairseq_token_scores(model, target.eos(), source_words, target_words, temperature)
         pair = [[side.symbols[i] for i in ids] for side, ids in zip((source, target), words, strict=True)]
         got = torch.tensor(translator.score_batch([pair[0]], [pair[1]])[0].log_probs)
         differences.append((got - expected).abs().max())
     return torch.stack(differences).max().item()  # NaN stays NaN, unlike in max()
 
 
-def fairseq_token_scores(model, eos, source, target, temperature=1.0):
+def fairseq_token_scores(model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0) -> torch.Tensor:
     """log softmax(z/T) of each target token and of the end of sentence, by fairseq: (len(target) + 1,), nats.
 
     source, target: lists of ids without the end of sentence.

@@ -5,6 +5,7 @@ wrapper answers with calibrated probabilities, so that both run unchanged.
 """
 
 import math
+from typing import Any
 
 import torch
 from fairseq.sequence_generator import EnsembleModelWithAlignment
@@ -24,7 +25,7 @@ class CalibratedMember(nn.Module):
     weight: of its probabilities in the average, times the number of members; 1 for the plain average
     """
 
-    def __init__(self, model, name, calibrator=None, weight=1.0):
+    def __init__(self, model: Any, name: str, calibrator: Any = None, weight: float = 1.0):
         super().__init__()
         self.model = model
         self.name = name
@@ -39,11 +40,11 @@ class CalibratedMember(nn.Module):
         except AttributeError:
             return getattr(self.model, name)
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args, **kwargs) -> Any:
         """As the model's."""
         return self.model(*args, **kwargs)
 
-    def get_normalized_probs(self, net_output, log_probs, sample=None):
+    def get_normalized_probs(self, net_output: Any, log_probs: bool, sample: Any = None) -> torch.Tensor:
         """Calibrated and weighted probabilities (…, V), or their logarithms in nats.
 
         Raises NonFiniteLogits.
@@ -70,17 +71,19 @@ class CalibratedMember(nn.Module):
 class CalibratedEnsemble(EnsembleModelWithAlignment):
     """fairseq's ensemble of `CalibratedMember`s, which are told the position and source length of each hypothesis."""
 
-    def forward_encoder(self, net_input):
+    def forward_encoder(self, net_input: dict) -> Any:
         """As fairseq's; keeps the lengths of the sources."""
         self.source_lengths = net_input["src_lengths"]
         return super().forward_encoder(net_input)
 
-    def reorder_encoder_out(self, encoder_outs, new_order):
+    def reorder_encoder_out(self, encoder_outs: list, new_order: torch.Tensor) -> Any:
         """As fairseq's, for the lengths too."""
         self.source_lengths = self.source_lengths.index_select(0, new_order)
         return super().reorder_encoder_out(encoder_outs, new_order)
 
-    def forward_decoder(self, tokens, encoder_outs, incremental_states, temperature=1.0):
+    def forward_decoder(
+        self, tokens: torch.Tensor, encoder_outs: list, incremental_states: Any, temperature: float = 1.0
+    ) -> Any:
         """As fairseq's: log-probabilities (hypotheses, V) of the next token, and attention."""
         lengths = self.source_lengths.unsqueeze(1)
         for member in self.models:
@@ -88,7 +91,7 @@ class CalibratedEnsemble(EnsembleModelWithAlignment):
         return super().forward_decoder(tokens, encoder_outs, incremental_states, temperature)
 
 
-def place_references(members, sample):
+def place_references(members: Any, sample: dict) -> Any:
     """Tell the members the positions and source lengths (sentences, T) of a batch of references that will be scored."""
     previous = sample["net_input"]["prev_output_tokens"]
     positions = torch.arange(previous.size(1), device=previous.device).expand_as(previous)

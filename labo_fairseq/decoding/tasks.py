@@ -6,7 +6,7 @@ Without --calibration each of them is the task that its name ends in.
 """
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.utils import gen_parser_from_dataclass
@@ -60,17 +60,17 @@ class CalibrationConfig(FairseqDataclass):
 class CalibratedDecoding:
     """Mixin of a translation task: its generators and scorers see calibrated members."""
 
-    def build_generator(self, models, args, *rest, **kwargs):
+    def build_generator(self, models: list, args: Any, *rest, **kwargs) -> Any:
         """As fairseq's task does, with `members` besides. Raises UserError on what does not belong together."""
         members = self._members(models, args)
-        generator = super().build_generator(members, args, *rest, **kwargs)
+        generator = super().build_generator(members, args, *rest, **kwargs)  # type: ignore[misc]
         generator.members = members
         if not isinstance(generator, SequenceScorer):
             generator.model = CalibratedEnsemble(members).eval()
             _leave_one_scalar_to_fairseq(generator)
         return generator
 
-    def inference_step(self, generator, models, sample, *rest, **kwargs):
+    def inference_step(self, generator: Any, models: list, sample: dict, *rest, **kwargs) -> Any:
         """As fairseq's task does; with --sentence-confidence each hypothesis has a "confidence".
 
         Raises UserError, naming the sentences of the batch, where logits are NaN or infinite.
@@ -78,7 +78,9 @@ class CalibratedDecoding:
         if isinstance(generator, SequenceScorer):
             place_references(generator.members, sample)
         try:
-            hypotheses = super().inference_step(generator, generator.members, sample, *rest, **kwargs)
+            hypotheses = super().inference_step(  # type: ignore[misc]
+                generator, generator.members, sample, *rest, **kwargs
+            )
         except NonFiniteLogits as error:
             raise UserError(
                 f"{error}: NaN or infinite logits in the batch of {self._sentences(sample)}: "

@@ -1,23 +1,11 @@
-"""Translates with a model that `labo export` made; prints what fairseq-generate prints, sentences in order.
+"""Translating with a model that `labo export` made; prints what fairseq-generate prints."""
 
-  labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
-  labo translate fast --remove-bpe < subwords.en
-
-The source is subwords, one sentence per line, from standard input or --input; or, with --data, a split of fairseq's
-binaries, whose targets give the T- lines. Output: S- source, T- target where there is one, H- hypothesis, D- the same
-detokenized, P- scores per token with the end of the sentence. Scores are base-2 logarithms under the exported model,
-so with its temperature; that of H- and D- is their sum divided by (tokens + 1) ** lenpen.
-
-The search is fairseq's in beam, candidates, stopping rule and length normalization; docs/fast_engine.md says where it
-differs: at near-ties, in hypotheses that the length limit cuts, and in empty sentences, which stay empty.
-"""
-
-import itertools
 import json
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +13,9 @@ from ..errors import UserError
 from .export import FORMAT, RECORD, VERSION, import_ctranslate2
 
 EOS, PAD, BOS, UNK = "</s>", "<pad>", "<s>", "<unk>"
-_WINDOW = 10_000  # sentences that are sorted by length and held in memory at a time
+WINDOW = 10_000  # sentences that are sorted by length and held in memory at a time
 _AT_ONCE = 32  # of a batch, for each thread; the scores of more, tokens × types, leave the CPU's cache
-_BPE_MARK = "@@ "
+BPE_MARK = "@@ "
 
 
 @dataclass(frozen=True)
@@ -59,61 +47,13 @@ class Search:
     max_len_b: int = 200
 
 
-def add_arguments(parser):
-    """Flags of `labo translate`; those that fairseq-generate has too mean the same."""
-    parser.add_argument("model", metavar="MODEL_DIR", help="folder that `labo export` made")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--input", metavar="FILE", default="-", help="source lines as subwords; - is standard input")
-    source.add_argument("--data", metavar="DIR", help="fairseq's binaries, in place of --input")
-    parser.add_argument("--gen-subset", metavar="SPLIT", default="test", help="with --data: the split")
-    parser.add_argument("--beam", type=int, default=5, help="beam size")
-    parser.add_argument("--nbest", type=int, default=1, help="hypotheses to print of each sentence")
-    parser.add_argument("--lenpen", type=float, default=1.0, help="above 1 favours longer sentences, below 1 shorter")
-    parser.add_argument("--max-len-a", type=float, default=0.0, help="at most A * (source subwords + 1) + B subwords")
-    parser.add_argument("--max-len-b", type=int, default=200, help="the B of it")
-    parser.add_argument("--max-tokens", type=int, default=12000, help="source subwords of a batch, padding included")
-    parser.add_argument("--batch-size", type=int, help="sentences of a batch; default: as many as fit --max-tokens")
-    parser.add_argument(
-        "--remove-bpe",
-        "--post-process",
-        nargs="?",
-        const=_BPE_MARK,
-        choices=[_BPE_MARK, "subword_nmt", "sentencepiece"],
-        help=f"join subwords in S-, T-, H- and D- lines; without a value those marked {_BPE_MARK.strip()}",
-    )
-    parser.add_argument("--tokenizer", choices=["moses"], help="detokenize S-, T- and D- lines")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
-
-
-def run(args):
-    """Translate and print; returns 0. Raises UserError on bad input."""
-    search = _search(args)
-    model = Model(args.model, args.threads)
-    show = _Display(args, model.record["target_lang"])
-    sentences = _Binaries(args, model.record) if args.data else _from_text(args.input)
-    total = len(sentences) if args.data else None
-    clock = _Clock(total)
-    iterator = iter(sentences)
-    while window := list(itertools.islice(iterator, _WINDOW)):
-        found = {}
-        for batch in batches(window, args.max_tokens, args.batch_size):
-            with clock:
-                translations = model.translate(batch, search)
-            found.update({s.id: t for s, t in zip(batch, translations, strict=True)})
-            clock.count(translations)
-        for sentence in window:
-            sys.stdout.write(show.lines(sentence, found[sentence.id]))
-    clock.report()
-    return 0
-
-
 class Model:
     """An exported model on the CPU, in float32.
 
     folder: made by `labo export`. threads: 0 for as many as there are cores. Raises UserError where it cannot be used.
     """
 
-    def __init__(self, folder, threads=0):
+    def __init__(self, folder: str | Path, threads: int = 0):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
         threads = threads or os.cpu_count() or 1
@@ -125,16 +65,14 @@ class Model:
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: CTranslate2 cannot load it ({error}): export it again") from error
 
-    def translate(self, batch, search):
-        """For each Sentence of a batch a list of Translation, `search.nbest` of them, the best first."""
+    def fits(self, sentence: Sentence) -> bool:
+        """Whether a Sentence and its end have no more subwords than the model has positions."""
+        return len(sentence.source) < self.record["max_source_positions"]
+
+    def translate(self, batch: list[Sentence], search: Search) -> list[list[Translation]]:
+        """For each Sentence of a batch, which all fit, a list of `search.nbest` Translations, the best first."""
         sources = [sentence.source for sentence in batch]
         width = max(map(len, sources)) + 1  # CTranslate2 appends the end of sentence
-        longest = self.record["max_source_positions"]
-        if width > longest:
-            sentence = max(batch, key=lambda s: len(s.source))
-            raise UserError(
-                f"sentence {sentence.id}: {width} subwords with its end: the model has {longest} positions: shorten it"
-            )
         # fairseq's limit: of the batch's width, and one position is left for the end
         limit = min(int(search.max_len_a * width + search.max_len_b), self.record["max_target_positions"] - 1)
         results = self._translator.translate_batch(
@@ -173,9 +111,9 @@ class Model:
         return scored
 
 
-def batches(sentences, max_tokens, batch_size=None):
+def batches(sentences: list[Sentence], max_tokens: int, batch_size: int | None = None) -> Iterator[list[Sentence]]:
     """Lists of sentences of similar length: width × sentences ≤ max_tokens, counted with the end of each sentence."""
-    batch, width = [], 0
+    batch: list[Sentence] = []
     for sentence in sorted(sentences, key=lambda s: len(s.source)):
         width = len(sentence.source) + 1  # sorted, so the newest is the longest
         if batch and (width * (len(batch) + 1) > max_tokens or len(batch) == batch_size):
@@ -184,20 +122,6 @@ def batches(sentences, max_tokens, batch_size=None):
         batch.append(sentence)
     if batch:
         yield batch
-
-
-def _search(args):
-    for name, least in (("beam", 1), ("nbest", 1), ("max_tokens", 1), ("batch_size", 1), ("max_len_b", 0)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')}: {value}: must be at least {least}")
-    if args.nbest > args.beam:
-        raise UserError(f"--nbest: {args.nbest}: must not be above --beam {args.beam}")
-    if args.threads < 0:
-        raise UserError(f"--threads: {args.threads}: must be at least 0")
-    if not (math.isfinite(args.lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):
-        raise UserError("--lenpen, --max-len-a: must be finite numbers, the latter not below 0")
-    return Search(args.beam, args.nbest, args.lenpen, args.max_len_a, args.max_len_b)
 
 
 def _read_record(folder):
@@ -213,7 +137,7 @@ def _read_record(folder):
     return record
 
 
-def _from_text(path):
+def from_text(path: str) -> Iterator[Sentence]:
     """Sentences of a text file, read as they are needed."""
     name = "standard input" if path == "-" else path
     try:
@@ -228,23 +152,27 @@ def _from_text(path):
                 raise UserError(f"{name}:{i + 1}: not UTF-8: convert it to UTF-8") from None
 
 
-class _Binaries:
-    """Sentences of a split of fairseq's binaries."""
+class Binaries:
+    """Sentences of a split of fairseq's binaries.
 
-    def __init__(self, args, record):
+    data: their folder; record: of the exported model; post_process: how targets are joined, as --remove-bpe.
+    Raises UserError where the split is missing, or the dictionaries are not the model's.
+    """
+
+    def __init__(self, data: str | Path, subset: str, record: dict, post_process: str | None = None):
         from fairseq.data import data_utils
 
         source, target = record["source_lang"], record["target_lang"]
-        self.dictionary = _dictionary(args.data, source, record["source_dictionary"])
-        self.target_dictionary = _dictionary(args.data, target, record["target_dictionary"])
-        self.post_process = args.remove_bpe
+        self.dictionary = _dictionary(data, source, record["source_dictionary"])
+        self.target_dictionary = _dictionary(data, target, record["target_dictionary"])
+        self.post_process = post_process
         for pair in (f"{source}-{target}", f"{target}-{source}"):
-            prefix = str(Path(args.data) / f"{args.gen_subset}.{pair}.")
+            prefix = str(Path(data) / f"{subset}.{pair}.")
             self.sources = data_utils.load_indexed_dataset(prefix + source, self.dictionary)
             if self.sources is not None:
                 self.targets = data_utils.load_indexed_dataset(prefix + target, self.target_dictionary)
                 return
-        raise UserError(f"{args.data}: no split {args.gen_subset!r} of {source}-{target}: see --gen-subset")
+        raise UserError(f"{data}: no split {subset!r} of {source}-{target}: see --gen-subset")
 
     def __len__(self):
         return len(self.sources)
@@ -274,18 +202,22 @@ def _dictionary(data, language, expected):
     return dictionary
 
 
-class _Display:
-    """The lines of fairseq-generate."""
+class Display:
+    """The lines of fairseq-generate.
 
-    def __init__(self, args, language):
-        self._mark = {"subword_nmt": _BPE_MARK}.get(args.remove_bpe, args.remove_bpe)
+    post_process: how subwords are joined, as --remove-bpe; tokenizer: "moses" to detokenize, or None; language: target.
+    """
+
+    def __init__(self, post_process: str | None, tokenizer: str | None, language: str):
+        self._mark = BPE_MARK if post_process == "subword_nmt" else post_process
         self._detokenizer = None
-        if args.tokenizer == "moses":
+        if tokenizer == "moses":
             from sacremoses import MosesDetokenizer
 
             self._detokenizer = MosesDetokenizer(language)
 
-    def lines(self, sentence, translations):
+    def lines(self, sentence: Sentence, translations: list) -> str:
+        """The text of a Sentence and its Translations, the best first."""
         i = sentence.id
         lines = [f"S-{i}\t{self._detokenized(self._joined(sentence.source))}"]
         if sentence.target is not None:
@@ -307,10 +239,10 @@ class _Display:
         return self._detokenizer.detokenize(text.split()) if self._detokenizer else text
 
 
-class _Clock:
+class Clock:
     """Time spent in the engine, shown as a progress bar and, as fairseq does, in one line at the end."""
 
-    def __init__(self, total):
+    def __init__(self, total: int | None):
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, unit=" sentences", disable=None)
@@ -324,12 +256,14 @@ class _Clock:
     def __exit__(self, *_):
         self._seconds += time.perf_counter() - self._start
 
-    def count(self, translations):
+    def count(self, translations: list) -> None:
+        """Add the translations of a batch."""
         self._bar.update(len(translations))
         self._sentences += len(translations)
         self._tokens += sum(len(group[0].log_probs) for group in translations)
 
-    def report(self):
+    def report(self) -> None:
+        """End the bar, and print the totals."""
         self._bar.close()
         seconds = max(self._seconds, 1e-9)
         print(

@@ -2,8 +2,11 @@
 
 A multilingual model is one cell of all its directions, with a run folder for each inside the cell's.
 All paths in the commands are relative to the experiment's folder, in which they run, so that the folder can be moved.
-Beside what a run folder holds (analysis/run_folder.py) a cell has status.json, commands.txt (the steps, to copy and
+Beside what a run folder holds (records/run_folder.py) a cell has status.json, commands.txt (the steps, to copy and
 paste), commands.json (the same as lists), versions.json, terminal.log and one log for each further step.
+
+A cell may have several checkpoints decoded (`decode: {checkpoints: [average, best-bleu]}`): the first one in the cell's
+own folder, each other one in a run folder inside it.
 """
 
 import json
@@ -13,17 +16,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import write_aside
+from ..files import PACKAGE, write_aside
+from . import precision
 from .spec import arguments, languages, slug
 
 # flags that may change between two runs of one cell: they say where things lie, not what is computed
 PLACES = ("--user-dir",)
+# settings of decoding that a cell may be completed by
+ADDED = ("checkpoints", "curve", "ece", "metrics", "paired")
 # flags of the multilingual tasks that decoding must be given again
 LANGUAGE_FLAGS = (
     "encoder-langtok", "decoder-langtok", "langs", "lang-tok-style", "lang-tok-replacing-bos-eos", "fixed-dictionary",
     "source-dict", "target-dict", "langtoks", "langtoks-specs",
 )  # fmt: skip
-PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 @dataclass
@@ -35,30 +40,29 @@ class Cell:
     method: object
     seed: int
     grid: dict = field(default_factory=dict)  #: the values of this candidate
+    precision: str | None = None  #: "bf16" or "float32", once `precision.settle` has chosen; None without a choice
 
     @property
     def name(self):
         """Path of its folder below the experiment's folder."""
-        point = ",".join(f"{flag}={value}" for flag, value in self.grid.items())
-        folder = slug(self.method.name) + (f".{slug(point)}" if point else "")
-        return f"{label(self.directions)}/{folder}/seed{self.seed}"
+        return f"{label(self.directions)}/{self.method.folder(self.grid)}/seed{self.seed}"
 
     @property
     def parts(self):
-        """A Part for each direction."""
-        return [Part(self, direction) for direction in self.directions]
+        """A Part for each direction, of the checkpoint that stands for the cell."""
+        return [Part(self, direction, self.experiment.decode.main) for direction in self.directions]
+
+    @property
+    def all_parts(self):
+        """A Part for each direction and checkpoint."""
+        kinds = self.experiment.decode.checkpoints
+        return [Part(self, direction, kind) for direction in self.directions for kind in kinds]
 
     @property
     def data(self):
         """Folder of the prepared corpus, relative to the experiment's folder or absolute."""
         prepared = self.experiment.corpus.get("prepared")
         return str(Path(prepared).resolve()) if prepared else f"data/{label(self.directions)}"
-
-    @property
-    def checkpoint(self):
-        """The checkpoint that is decoded."""
-        kind = "average" if self.experiment.decode.average else "best"
-        return f"{self.name}/checkpoints/checkpoint_{kind}.pt"
 
     @property
     def task(self):
@@ -72,18 +76,24 @@ class Cell:
         else:
             plain = self.method.flags["criterion"] == "cross_entropy"
             best = {"best-checkpoint-metric": "loss" if plain else "nll_loss"}
-        found = {**best, **self.experiment.train, **self.method.flags, **self.grid}
-        if "teacher-path" in found:
+        flags = {**best, **self.experiment.train, **self.method.flags, **self.grid}
+        if self.precision == "bf16":
+            flags["bf16"] = True
+        if "teacher-path" in flags:
             named = {"{direction}": label(self.directions), "{seed}": str(self.seed)}
             for name, value in named.items():
-                found["teacher-path"] = str(found["teacher-path"]).replace(name, value)
-        return {flag: value for flag, value in found.items() if flag != "task"}
+                flags["teacher-path"] = str(flags["teacher-path"]).replace(name, value)
+        return {flag: value for flag, value in flags.items() if flag != "task"}
 
     @property
     def teachers(self):
         """Folders of the checkpoints that teach it, as names of cells where they are cells of this experiment."""
-        paths = str(self.flags().get("teacher-path") or "").split(os.pathsep)
-        return {"/".join(Path(path).parts[:-2]) for path in paths if path} - {self.name}
+        return {Path(path).parent.parent.as_posix() for path in self.teacher_paths} - {self.name}
+
+    @property
+    def teacher_paths(self):
+        """Checkpoints that teach it, as `teacher-path` names them."""
+        return [path for path in str(self.flags().get("teacher-path") or "").split(os.pathsep) if path]
 
     def language_pairs(self):
         """The flag that names all directions of a multilingual model; none for others."""
@@ -96,7 +106,7 @@ class Cell:
             data, names = self.data, ["--image-dataset", *self.directions[0]]
         else:
             data, names = f"{self.data}/bin", self.language_pairs() or pair(self.directions[0])
-        command = ["fairseq-train", data, "--user-dir", PACKAGE, "--task", self.task, *names]
+        command = ["fairseq-train", data, "--user-dir", str(PACKAGE), "--task", self.task, *names]
         command += arguments(self.flags())
         command += ["--seed", str(self.seed), "--save-dir", f"{self.name}/checkpoints"]
         command += ["--log-format", "json", "--log-file", f"{self.name}/train.log", "--distributed-world-size", "1"]
@@ -106,7 +116,8 @@ class Cell:
         """labo average, of the last epochs (or updates, where no checkpoints of epochs are kept)."""
         kind = "update" if self.experiment.train.get("no-epoch-checkpoints") else "epoch"
         number = ["--inputs", f"{self.name}/checkpoints", f"--num-{kind}-checkpoints"]
-        return ["labo", "average", *number, str(self.experiment.decode.average), "--output", self.checkpoint]
+        output = f"{self.name}/checkpoints/checkpoint_average.pt"
+        return ["labo", "average", *number, str(self.experiment.decode.average), "--output", output]
 
     def settings(self):
         """[(calibrator, length penalty)] to tune on validation data, for every method alike."""
@@ -114,24 +125,48 @@ class Cell:
         return [(kind, lenpen) for kind in decode.calibrate for lenpen in decode.lenpen]
 
     def decode_record(self):
-        """The settings of decoding as JSON reads them."""
-        return json.loads(json.dumps(asdict(self.experiment.decode)))
+        """The settings of decoding as JSON reads them, but for those that may be added later.
+
+        What ADDED asks for has files of its own, so that a cell that was decoded without it is completed.
+        """
+        decode = self.experiment.decode
+        record = {key: value for key, value in asdict(decode).items() if key not in ADDED}
+        if decode.main != ("average" if decode.average else "best"):
+            record["checkpoint"] = decode.main
+        return json.loads(json.dumps(record))
 
 
 @dataclass
 class Part:
-    """One direction of a cell: its calibration, translations and scores, in a run folder of their own.
+    """One direction of a cell, and one of its checkpoints: their calibration, translations and scores.
 
-    That is the cell's folder where the model has one direction, a folder inside it otherwise.
+    They lie in a run folder: the cell's own where the model has one direction, a folder inside it otherwise; of further
+    checkpoints a folder inside of that.
     """
 
     cell: Cell
     direction: tuple
+    kind: str = "best"  #: of schema.CHECKPOINTS
+
+    @property
+    def is_main(self):
+        """Whether its checkpoint stands for the cell."""
+        return self.kind == self.cell.experiment.decode.main
 
     @property
     def name(self):
         """Path of its folder below the experiment's folder."""
-        return f"{self.cell.name}/{'-'.join(self.direction)}" if self.cell.experiment.multilingual else self.cell.name
+        parts = [self.cell.name]
+        parts += ["-".join(self.direction)] if self.cell.experiment.multilingual else []
+        return "/".join(parts if self.is_main else [*parts, self.kind])
+
+    @property
+    def checkpoint(self):
+        """The checkpoint that is decoded."""
+        name = f"checkpoint_{self.kind.replace('-', '_')}"
+        if self.kind == "best-bleu" and self.cell.experiment.multilingual:
+            name += f".{'-'.join(self.direction)}"  # another one may be best for each direction
+        return f"{self.cell.name}/checkpoints/{name}.pt"
 
     @property
     def result(self):
@@ -139,10 +174,41 @@ class Part:
         return f"{self.name}/{'metrics.json' if self.cell.experiment.images else 'generate-test.txt'}"
 
     def scores(self, status):
-        """The part of the cell's status about this direction, to read and to complete."""
-        if not self.cell.experiment.multilingual:
-            return status
-        return status.setdefault("directions", {}).setdefault("-".join(self.direction), {})
+        """The part of the cell's status about this direction and checkpoint, to read and to complete."""
+        scores = status
+        if self.cell.experiment.multilingual:
+            scores = status.setdefault("directions", {}).setdefault("-".join(self.direction), {})
+        return scores if self.is_main else scores.setdefault("checkpoints", {}).setdefault(self.kind, {})
+
+    def is_complete(self, out):
+        """Whether all its results are in the folder `out` of the experiment."""
+        decode = self.cell.experiment.decode
+        wanted = [self.result] + [f"{self.name}/ece/calibration.json"] * decode.ece
+        scored = read_json(Path(out, self.name, "curve.json")) if self.measures_curve else {"asked": self.curve}
+        complete = all(Path(out, path).exists() for path in wanted)
+        return complete and isinstance(scored, dict) and scored.get("asked") == self.curve
+
+    @property
+    def measures_curve(self):
+        """Whether kept checkpoints are scored on validation data in this part's folder: once for each direction."""
+        return self.is_main and any(self.curve.values())
+
+    @property
+    def curve(self):
+        """Which kept checkpoints are scored: those after so many updates, and all where the best is wanted."""
+        decode = self.cell.experiment.decode
+        return {"updates": list(decode.curve), "all": "best-bleu" in decode.checkpoints}
+
+    def link(self, name):
+        """ln, of the checkpoint with the highest BLEU on validation data."""
+        return ["ln", "-sfn", name, self.checkpoint]
+
+    def measure(self, cpu):
+        """labo calibrate, for the ECE and NLL of validation and test data, before and after one temperature."""
+        cell = self.cell
+        command = ["labo", "calibrate", f"{cell.data}/bin", "--path", self.checkpoint]
+        command += pair(self.direction) if cell.experiment.multilingual else []
+        return [*command, "--test-subset", "test", "--out", f"{self.name}/ece"] + ["--cpu"] * cpu
 
     def text(self, kind, subset, language):
         """Path of a text of the prepared corpus, say data/de-en/bpe/test.de."""
@@ -152,7 +218,7 @@ class Part:
     def calibrate(self, kind, cpu):
         """labo calibrate."""
         cell = self.cell
-        command = ["labo", "calibrate", f"{cell.data}/bin", "--path", cell.checkpoint, "--calibrator", kind]
+        command = ["labo", "calibrate", f"{cell.data}/bin", "--path", self.checkpoint, "--calibrator", kind]
         command += pair(self.direction) if cell.experiment.multilingual else []
         objective = cell.experiment.decode.objective
         return [*command, "--objective", objective, "--out", f"{self.name}/calibration/{kind}"] + ["--cpu"] * cpu
@@ -160,7 +226,7 @@ class Part:
     def calibrate_images(self, cpu):
         """labo calibrate, of an image classifier."""
         cell = self.cell
-        command = ["labo", "calibrate", cell.data, "--path", cell.checkpoint, "--test-subset", "test"]
+        command = ["labo", "calibrate", cell.data, "--path", self.checkpoint, "--test-subset", "test"]
         return [*command, "--out", f"{self.name}/calibration/temperature"] + ["--cpu"] * cpu
 
     def classify(self, cpu):
@@ -170,21 +236,21 @@ class Part:
     def sweep(self, cpu):
         """labo calibrate --sweep."""
         cell, beam = self.cell, self.cell.experiment.decode.beam
-        command = ["labo", "calibrate", f"{cell.data}/bin", "--path", cell.checkpoint, "--out", f"{self.name}/sweep"]
+        command = ["labo", "calibrate", f"{cell.data}/bin", "--path", self.checkpoint, "--out", f"{self.name}/sweep"]
         return [*command, "--sweep", "--sweep-beam", str(beam)] + ["--cpu"] * cpu
 
-    def generate(self, subset, kind, lenpen, cpu):
-        """fairseq-generate with one of the settings."""
+    def generate(self, subset, kind, lenpen, cpu, checkpoint=None):
+        """fairseq-generate with one of the settings, of this part's checkpoint or of another one."""
         cell, decode = self.cell, self.cell.experiment.decode
         task = ["--task", cell.task]
         if kind != "none":
             file = f"{self.name}/calibration/{kind}/calibration.json"
             task = ["--task", f"calibrated_{cell.task}", "--calibration", file]
         names = [*pair(self.direction), *cell.language_pairs()]
-        command = ["fairseq-generate", f"{cell.data}/bin", "--user-dir", PACKAGE, *task, *names]
+        command = ["fairseq-generate", f"{cell.data}/bin", "--user-dir", str(PACKAGE), *task, *names]
         # what the model was trained on is the task's to know again
         command += arguments({flag: value for flag, value in cell.flags().items() if flag in LANGUAGE_FLAGS})
-        command += ["--path", cell.checkpoint, "--gen-subset", subset, "--beam", str(decode.beam)]
+        command += ["--path", checkpoint or self.checkpoint, "--gen-subset", subset, "--beam", str(decode.beam)]
         command += ["--lenpen", str(lenpen), "--max-tokens", str(decode.max_tokens), *decode.flags]
         return command + ["--cpu"] * cpu
 
@@ -193,6 +259,7 @@ class Part:
         source, target = self.direction
         command = ["labo", "splits", "--json", "--dict", f"{self.cell.data}/bin/dict.{source}.txt"]
         command += ["--source", self.text("bpe", subset, source), "--reference", self.text("raw", subset, target)]
+        command += ["--language", target]
         command += ["--system", f"{slug(self.cell.method.name)}={self.name}/generate-{subset}.txt"]
         return command + ([] if size == "equal" else ["--size", str(size)]) + ["--lowercase"] * lowercase
 
@@ -247,15 +314,26 @@ class Foreign(UserError):
 
 
 def claim(folder, cell, cpu):
-    """Keep what a cell is in its folder. Raises Foreign where another one began the folder."""
-    check_owner(folder, cell)
-    for name, content in (("command.json", cell.train(cpu)), ("decode.json", cell.decode_record())):
+    """Keep what a cell is in its folder; returns None or a line about its precision (precision.settle).
+
+    Raises Foreign where another one began the folder.
+    """
+    note = check_owner(folder, cell, cpu)
+    contents = {"command.json": cell.train(cpu), "decode.json": cell.decode_record()}
+    if cell.precision:
+        contents["precision.json"] = precision.record(cell, cpu)
+    for name, content in contents.items():
         if not Path(folder, name).exists():
             write_json(Path(folder, name), content)
+    return note
 
 
-def check_owner(folder, cell):
-    """Raises Foreign where another training, or the same one with another decoding, began the folder."""
+def check_owner(folder, cell, cpu=True):
+    """Raises Foreign where another training, or the same one with another decoding, began the folder.
+
+    Gives the cell the precision that it began with; returns what precision.settle returns.
+    """
+    note = precision.settle(cell, read_json(Path(folder, "precision.json")), cpu)
     path, command = Path(folder, "command.json"), cell.train(cpu=True)
     if path.exists() and _settings(read_json(path)) != _settings(command):
         raise Foreign(f"{path}: belongs to another experiment: move the folder away or choose another --out")
@@ -267,6 +345,7 @@ def check_owner(folder, cell):
             f"{path}: this cell was decoded with other settings: choose another --out, or remove this file and the "
             "cell's status.json, checkpoint_average.pt, calibration, valid, generate-*, sweep and splits-*"
         )
+    return note
 
 
 def read_json(path):
@@ -275,6 +354,12 @@ def read_json(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def read_status(folder):
+    """The content of a cell's status.json; None where it is missing or damaged."""
+    status = read_json(Path(folder, "status.json"))
+    return status if isinstance(status, dict) and isinstance(status.get("state"), str) else None
 
 
 def write_json(path, content):

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import os
 import queue
+import re
 import signal
 import sys
 from pathlib import Path
@@ -15,13 +16,19 @@ from . import cells
 from .steps import Runner, StepError
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total} cells [{elapsed}, {remaining} left]"
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as tempfile.mkstemp names them for files.write_aside
 
 
-def run(experiment, out, gpus=(), jobs=1, raw_dir=None):
-    """Run all cells; returns {Cell name: (Cell, status)}. Raises UserError where the folder is in use."""
+def run(experiment, out, gpus=(), jobs=None, raw_dir=None):
+    """Run all cells, `jobs` at a time (None: as `share_cores` says); returns {Cell name: (Cell, status)}.
+
+    Raises UserError where the folder is in use.
+    """
     out = Path(out)
     with _lock(out) as lock, _terminated_as_interrupted():
-        work = _Work(experiment, Runner(out, not gpus, lock), gpus, jobs)
+        sweep_parts(experiment, out)
+        jobs, threads = share_cores(jobs, len(cells.first_cells(experiment)), gpus)
+        work = _Work(experiment, Runner(out, not gpus, lock, threads), gpus, jobs)
         try:
             work.run(raw_dir)
         except KeyboardInterrupt:
@@ -30,17 +37,47 @@ def run(experiment, out, gpus=(), jobs=1, raw_dir=None):
         return work.found
 
 
+def share_cores(jobs, number, gpus=()):
+    """(cells at a time, threads of each) of `number` cells.
+
+    jobs: what is asked for, None for the default: on a CPU as many cells as there are cores, with GPUs one on each.
+    """
+    cores = available_cores()
+    jobs = min(jobs or (len(gpus) if gpus else cores), max(1, number))
+    return jobs, max(1, cores // jobs)
+
+
+def available_cores():
+    """CPU cores that this process may use: its affinity, and the quota of a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # "max 100000" without a quota
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+        cores = min(cores, max(1, quota // period))
+    return cores
+
+
+def sweep_parts(experiment, out):
+    """Remove the unfinished files that killed runs left in the experiment's folders (files.write_aside)."""
+    folders = {*map(cells.label, experiment.trainings), *map("-".join, experiment.directions)}
+    if not experiment.images:  # of which there may be a million
+        folders.add("data")
+    for folder in folders:
+        for path in Path(out, folder).rglob(".*.part"):
+            if path.is_file() and _PART.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
 def states(experiment, out):
     """[(Cell, status)] of all cells that are known so far, from their folders; nothing is started."""
-    out, found = Path(out), {}
+    out, known = Path(out), {}
     for cell in cells.first_cells(experiment):
-        found[cell.name] = (cell, state(cell, out))
+        known[cell.name] = (cell, state(cell, out))
     for directions, method in _grids(experiment):
-        point = chosen_point(found.values(), directions, method)
+        point = chosen_point(known.values(), directions, method)
         if point is not None:
             later = cells.later_cells(experiment, directions, method, point)
-            found.update({cell.name: (cell, state(cell, out)) for cell in later})
-    return list(found.values())
+            known.update({cell.name: (cell, state(cell, out)) for cell in later})
+    return list(known.values())
 
 
 def state(cell, out):
@@ -50,23 +87,24 @@ def state(cell, out):
         cells.check_owner(folder, cell)
     except UserError as error:
         return {"state": "failed", "message": str(error)}
-    status = cells.read_json(folder / "status.json") or {"state": "waiting"}
+    status = cells.read_status(folder) or {"state": "waiting"}
     if status["state"] == "running" and not _is_locked(Path(out)):
         status = {**status, "state": "interrupted", "message": "run the experiment again, it goes on here"}
     return status
 
 
-def chosen_point(found, directions, method):
+def chosen_point(cells_and_states, directions, method):
     """The grid's point with the best score on validation data; None while a candidate is still to come.
 
-    found: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have. Of several
-    directions the mean counts.
+    cells_and_states: pairs of (Cell, status). Candidates that failed or diverged are left out; None where all have.
+    Of several directions the mean counts, of equal scores the first point in the file.
     """
-    candidates = [(c, s) for c, s in found if c.directions == directions and c.method == method]
+    candidates = [(c, s) for c, s in cells_and_states if c.directions == directions and c.method == method]
     first = [(c, s) for c, s in candidates if c.seed == c.experiment.seeds[0]]
     if len(first) < len(method.candidates()) or any(s["state"] in ("waiting", "running") for _, s in first):
         return None
-    done = [(c, s) for c, s in first if s["state"] == "done"]
+    # as the file has them, not as they ended: of equal scores the first one counts
+    done = [(c, s) for point in method.candidates() for c, s in first if c.grid == point and s["state"] == "done"]
     return max(done, key=lambda pair: _valid_score(*pair))[0].grid if done else None
 
 

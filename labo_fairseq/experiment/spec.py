@@ -10,12 +10,21 @@
   train:                            # flags of fairseq-train that all methods share
     arch: transformer_iwslt_de_en
     max-update: 20000
-  methods:                          # flags of each; `criterion` is owed
+  methods:                          # flags of each; each needs a `criterion`
     label smoothing: {criterion: label_smoothing, label-smoothing: 0.1}
     confidence penalty: {criterion: confidence_penalty, confidence-penalty: [0.05, 0.1]}
     labo: {criterion: labo, vary: {smoothing-temperature: [1.15, 1.25]}}
   seeds: [1, 2, 3]
-  decode: {beam: 5, lenpen: [0.6, 1, 1.4], average: 10, calibrate: [none, adaptive]}
+  decode:                           # how all methods are decoded; lists are tuned on validation data
+    beam: 5
+    lenpen: [0.6, 1, 1.4]
+    average: 10
+    calibrate: [none, adaptive]
+    checkpoints: [average, best-bleu] # decode these; without it the average, or where there is none the best by nll
+    curve: [1000, 2000, 4000]       # updates whose checkpoints are scored on validation data
+    ece: true                       # measure ECE and NLL on validation and test data
+    metrics: [bleu, chrf2, ter]     # of the table; without it bleu, chrf2, tokenized
+    paired: true                    # compare the methods' equal seeds too, by paired tests on the test set
   profiles:
     small: {train: {max-update: 2000}, seeds: [1]}
 
@@ -26,28 +35,36 @@ null removes a key.
 `teacher-path: "{direction}/METHOD/seed{seed}/checkpoints/checkpoint_best.pt"` names a cell of the same experiment, for
 each student the teacher of its own seed (or data set); students start when their teachers have ended.
 
+`train: {precision: auto}` trains in bfloat16 where the machine computes faster in it; float32 and bf16 ask for one.
+
 Image classifiers: `corpus: {images: [cifar10, cifar100]}`, names as for --image-dataset, in place of name and
 directions, and no `decode`. Grids are then chosen by accuracy on validation images.
 """
 
 import itertools
-import re
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+import yaml
 
-CALIBRATORS = ("none", "temperature", "grouped", "adaptive")
-SUBSETS = ("valid", "test")
+from ..errors import UserError
+from . import schema
+from .schema import slug
+
 # set by the steps themselves: a second value would send results elsewhere
 RESERVED = (
     "seed", "save-dir", "log-file", "log-format", "user-dir", "source-lang", "target-lang", "task", "data", "cpu",
     "distributed-world-size", "restore-file", "lang-pairs", "image-dataset", "download",
 )  # fmt: skip
+RESERVED_IN_DECODING = ("beam", "lenpen", "path", "gen-subset", "calibration", "max-tokens")
+RESERVED_IN_PREPARING = ("source", "target", "out")
 MULTILINGUAL_TASKS = ("multilingual_translation", "translation_multi_simple_epoch")
-TOP = ("name", "description", "baseline", "corpus", "train", "methods", "seeds", "decode", "profiles")
-CORPUS = ("name", "prepared", "images", "directions", "prepare", "multilingual")
-DECODE = ("beam", "lenpen", "average", "calibrate", "objective", "splits", "sweep", "max-tokens", "flags")
+_PRECISION_FLAGS = ("fp16", "bf16", "memory-efficient-fp16", "memory-efficient-bf16", "amp")
+_DEEPEST, _MOST = 50, 100_000  # levels of brackets in a file, and values
+_MOST_POINTS = 1000  # of a grid
+_LONGEST_FOLDER = 200  # bytes
+_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +80,11 @@ class Method:
         """[{flag: value}], one for each point of the grid; [{}] without a grid."""
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
 
+    def folder(self, point):
+        """Name of the folder of a candidate, {flag: value}."""
+        words = ",".join(f"{flag}={value}" for flag, value in point.items())
+        return slug(self.name) + (f".{slug(words)}" if words else "")
+
 
 @dataclass(frozen=True)
 class Decode:
@@ -73,10 +95,20 @@ class Decode:
     average: int = 0  #: last checkpoints to average; 0: the best one on validation data
     calibrate: tuple = ("none",)
     objective: str = "nll"
+    checkpoints: tuple = ("best",)  #: of schema.CHECKPOINTS; the first one stands for the cell
+    curve: tuple = ()  #: updates at which validation BLEU is measured, where a checkpoint was kept
+    ece: bool = False  #: whether ECE and NLL are measured on validation and test data
+    metrics: tuple = ("bleu", "chrf2", "tokenized")  #: of the table
+    paired: bool = False  #: whether each seed is also compared by itself, by paired tests on the test set
     splits: tuple = ()  #: of (subset, sentences of each split, or "equal" for three equal parts)
     sweep: bool = False
     max_tokens: int = 8192
     flags: tuple = ()  #: further arguments of fairseq-generate
+
+    @property
+    def main(self):
+        """The kind of checkpoint that stands for a cell: grids are chosen by it, and the table begins with it."""
+        return self.checkpoints[0]
 
 
 @dataclass(frozen=True)
@@ -93,6 +125,7 @@ class Experiment:
     methods: tuple
     seeds: tuple
     decode: Decode
+    precision: str | None = None  #: of schema.PRECISIONS; None where the flags alone say it
 
     @property
     def images(self):
@@ -128,124 +161,108 @@ class Experiment:
 def read(file, profile=None):
     """The Experiment of a file under one of its profiles. Raises UserError."""
     content = _load(file)
-    check = _Check(file)
-    check.keys(content, TOP, "")
-    profiles = check.mapping(content.pop("profiles", {}), "profiles")
-    for name, part in profiles.items():
-        check.keys(check.mapping(part, f"profiles.{name}"), [k for k in TOP if k != "profiles"], f"profiles.{name}.")
+    profiles = _profiles(file, content.pop("profiles", {}))
     if profile is not None:
         if profile not in profiles:
             known = ", ".join(map(str, profiles)) or "none"
             raise UserError(f"--profile: {profile}: not in {file}: its profiles are {known}")
         content = _merged(content, profiles[profile])
-    corpus, directions = _corpus(check, content)
-    reserved = [flag for flag in RESERVED if flag != "task"] if corpus.get("multilingual") else RESERVED
-    methods = _methods(check, content, reserved)
-    names = [method.name for method in methods]
-    baseline = content.get("baseline", names[0])
-    if baseline not in names:
-        check.fail("baseline", f"{baseline!r} is no method: choose from {', '.join(names)}")
+    checked = schema.checked(content, file)
+    methods = _methods(file, checked, content["methods"])
     experiment = Experiment(
         str(file),
-        check.name(content.get("name"), "name"),
+        checked.name,
         profile,
-        baseline,
-        corpus,
-        directions,
-        _flags(check, content.get("train"), "train", reserved),
+        methods[0].name if checked.baseline is None else checked.baseline,
+        checked.corpus.model_dump(by_alias=True, exclude_unset=True),
+        _directions(checked.corpus),
+        {flag: value for flag, value in checked.train.items() if flag != "precision"},
         methods,
-        _seeds(check, content.get("seeds")),
-        _decode(check, content.get("decode", {})),
+        tuple(checked.seeds),
+        _decode(checked.decode),
+        checked.train.get("precision"),
     )
-    if experiment.multilingual:
-        _check_multilingual(experiment)
-    if experiment.images and content.get("decode"):
-        check.fail("decode", "is for translation: leave it out for images")
+    _check(experiment, checked)
     return experiment
 
 
 def arguments(flags):
     """{flag: value} as a list of arguments: true is a bare flag, false and null leave it out."""
-    found = []
+    words = []
     for flag, value in flags.items():
         if value is True:
-            found.append(f"--{flag}")
+            words.append(f"--{flag}")
         elif value is not None and value is not False:
-            found += [f"--{flag}", str(value)]
-    return found
+            words += [f"--{flag}", str(value)]
+    return words
 
 
-def slug(text):
-    """A folder name of a method's name."""
-    return re.sub(r"[^\w.=+-]+", "-", text.lower()).strip("-")
-
-
-class _Check:
-    """Complaints about one file."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def fail(self, key, reason):
-        raise UserError(f"{self.file}: {key}: {reason}")
-
-    def mapping(self, value, key):
-        if not isinstance(value, dict):
-            self.fail(key, "must be a mapping, lines of `key: value`")
-        return value
-
-    def keys(self, mapping, known, prefix):
-        for key in mapping:
-            if key not in known:
-                self.fail(f"{prefix}{key}", f"unknown key: choose from {', '.join(known)}")
-
-    def name(self, value, key):
-        if not isinstance(value, str) or not slug(value) or not value.isprintable() or value.startswith("#"):
-            self.fail(key, f"{value!r}: must be a printable name with a letter or digit, not beginning with '#'")
-        return value
-
-    def several(self, value, key, good, wanted):
-        """A value or a non-empty list of different values as a tuple."""
-        values = value if isinstance(value, list) else [value]
-        for one in values:
-            if not good(one):
-                self.fail(key, f"{one!r}: must be {wanted}")
-        if not values:
-            self.fail(key, f"is empty: give {wanted}")
-        twice = next((one for i, one in enumerate(values) if one in values[:i]), None)
-        if twice is not None:
-            self.fail(key, f"{twice} is given twice: give each once")
-        return tuple(values)
+def languages(directions):
+    """(sources, targets) of directions, each language once, in their order."""
+    return tuple(list(dict.fromkeys(side)) for side in zip(*directions, strict=True))
 
 
 def _load(file):
-    import yaml
+    """The mapping that a YAML file holds: plain data, each key once. Raises UserError."""
 
     class Loader(yaml.SafeLoader):
         """yaml.safe_load, which would silently keep the last of two equal keys."""
 
+        depth = 0
+
+        def compose_node(self, parent, index):
+            self.depth += 1
+            if self.depth > _DEEPEST:
+                raise yaml.YAMLError(f"brackets inside each other, more than {_DEEPEST} deep")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
         def construct_mapping(self, node, deep=False):
             seen = set()
             for key, _ in node.value:
+                line = key.start_mark.line + 1
+                scalar = isinstance(key, yaml.ScalarNode)
+                if not scalar or key.tag not in _KEYS or not key.value.isprintable():
+                    name = repr(key.value[:40]) if scalar else "a key of several values"
+                    raise UserError(f"{file}:{line}: {name}: is no text: write keys as words, or in quotes")
                 if key.value in seen:
-                    line = key.start_mark.line + 1
                     raise UserError(f"{file}:{line}: {key.value}: is given twice: give each key once")
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
 
     try:
-        content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader)  # a SafeLoader
+        content = yaml.load(Path(file).read_text(encoding="utf-8-sig"), Loader)  # a SafeLoader
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}: give the path of an experiment file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: byte {error.start} is not UTF-8: save the file as UTF-8") from None
-    except yaml.YAMLError as error:
+    except UserError:  # is a ValueError, and says already what is wrong
+        raise
+    # values that are not what their tag says (`!!int x`) raise whatever the reader's conversion does
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else file
-        raise UserError(f"{where}: is no YAML: {getattr(error, 'problem', error)}") from None
+        raise UserError(f"{where}: is no YAML: {_one_line(getattr(error, 'problem', None) or error)}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{file}: must hold `key: value` lines: see `labo experiment run --help`")
+        raise UserError(f"{file}: must hold `key: value` lines: see `labo experiment --help`")
+    # a few lines of aliases can name more values than memory holds
+    if sum(1 for _ in itertools.islice(_values(content), _MOST)) == _MOST:
+        raise UserError(f"{file}: holds {_MOST} values or more: an experiment has fewer")
     return content
+
+
+def _values(content):
+    """Every value in nested mappings and lists, those of aliases as often as they are named."""
+    waiting = [content]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        waiting.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+
+
+def _one_line(text):
+    return " ".join(str(text).split())[:200]
 
 
 def _merged(base, changes):
@@ -261,47 +278,112 @@ def _merged(base, changes):
     return result
 
 
-def _corpus(check, content):
-    corpus = check.mapping(content.get("corpus"), "corpus")
-    check.keys(corpus, CORPUS, "corpus.")
-    if "images" in corpus:
-        return _images(check, corpus)
-    if ("name" in corpus) == ("prepared" in corpus):
-        check.fail("corpus", "needs either `name`, a corpus of `labo prepare`, or `prepared`, a folder that it wrote")
-    if "prepared" in corpus and "prepare" in corpus:
-        check.fail("corpus.prepare", "of no use with `prepared`: leave it out")
-    if "name" in corpus:
+def _profiles(file, profiles):
+    known = [field.alias for field in schema.File.model_fields.values()]
+    if not isinstance(profiles, dict) or not all(isinstance(part, dict) for part in profiles.values()):
+        raise UserError(f"{file}: profiles: must be a mapping of mappings, lines of `key: value`")
+    for name, part in profiles.items():
+        for key in part:
+            if key not in known:
+                raise UserError(f"{file}: profiles.{name}.{key}: unknown key: choose from {', '.join(known)}")
+    return profiles
+
+
+def _methods(file, checked, written):
+    """The Methods of a file, those that `vary` makes too. written: `methods` as the file has it."""
+    methods = []
+    for name, part in checked.methods.items():
+        # a cell's folder remembers its command, so that flags stay in the order of the file
+        flags = {flag: value for flag, value in written[name].items() if flag != "vary"}
+        grid = {flag: values for flag, values in flags.items() if isinstance(values, list)}
+        flags = {flag: value for flag, value in flags.items() if flag not in grid}
+        if not part.vary:
+            methods.append(Method(name, flags, grid, None))
+        for flag, values in part.vary.items():
+            if flag in grid:
+                raise UserError(f"{file}: methods.{name}.vary.{flag}: is a grid too: choose one of them")
+            methods += [Method(f"{name} {flag}={v}", {**flags, flag: v}, grid, (name, flag, v)) for v in values]
+    _check_folders(file, methods)
+    return tuple(methods)
+
+
+def _check_folders(file, methods):
+    """Raise UserError where two cells would share a folder, or a folder's name would be too long."""
+    owners = {}
+    for method in methods:
+        where = f"{file}: methods.{method.varied[0] if method.varied else method.name}"
+        if math.prod(map(len, method.grid.values())) > _MOST_POINTS:
+            raise UserError(f"{where}: its grid has more than {_MOST_POINTS} points: give fewer values")
+        for point in method.candidates():
+            folder = method.folder(point)
+            owner = owners.setdefault(folder, method)
+            if owner is not method:
+                raise UserError(f"{where}: would share a folder with {owner.name[:60]!r}: choose another name")
+            if len(folder.encode()) > _LONGEST_FOLDER:
+                raise UserError(f"{where}: a folder of {len(folder)} letters, {folder[:40]}…: give shorter values")
+        if len({method.folder(point) for point in method.candidates()}) < len(method.candidates()):
+            raise UserError(f"{where}: two points of its grid would share a folder: give values that differ in more")
+
+
+def _directions(corpus):
+    if corpus.images is not None:
+        return tuple((name,) for name in corpus.images)
+    return tuple(tuple(one.split("-")) for one in corpus.directions)
+
+
+def _decode(checked):
+    known = checked.model_dump()
+    known["flags"] = tuple(arguments(checked.flags))
+    known["splits"] = tuple(checked.splits.items())
+    known["checkpoints"] = checked.checkpoints or ["average" if checked.average else "best"]
+    known["curve"] = sorted(checked.curve)
+    return Decode(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+
+
+def _check(experiment, checked):
+    """Raise UserError where keys that are right by themselves do not fit together."""
+    names = [method.name for method in experiment.methods]
+    if experiment.baseline not in names:
+        experiment.fail("baseline", f"{experiment.baseline!r} is no method: choose from {', '.join(names)}")
+    reserved = [flag for flag in RESERVED if flag != "task"] if experiment.multilingual else RESERVED
+    _refuse(experiment, "train", checked.train, reserved)
+    _refuse(experiment, "decode.flags", checked.decode.flags, (*reserved, *RESERVED_IN_DECODING))
+    _refuse(experiment, "corpus.prepare", checked.corpus.prepare, RESERVED_IN_PREPARING)
+    for name, part in checked.methods.items():
+        _refuse(experiment, f"methods.{name}", part.__pydantic_extra__, (*reserved, "precision"))
+        _refuse(experiment, f"methods.{name}.vary", part.vary, (*RESERVED, "precision"))
+    _check_precision(experiment, checked)
+    if "average" in experiment.decode.checkpoints and not experiment.decode.average:
+        experiment.fail("decode.checkpoints", "average: `average` says of how many: give it, 1 or more")
+    if "name" in experiment.corpus:
         from ..data_prep.cli import CORPORA
 
-        if corpus["name"] not in CORPORA:
-            check.fail("corpus.name", f"{corpus['name']!r}: unknown: choose from {', '.join(CORPORA)}")
-    _flags(check, corpus.get("prepare", {}), "corpus.prepare", ("source", "target", "out"))
-    pattern = re.compile("[a-z]{2,3}-[a-z]{2,3}")
-    directions = check.several(
-        corpus.get("directions"),
-        "corpus.directions",
-        lambda one: isinstance(one, str) and pattern.fullmatch(one),
-        "a direction such as en-de",
-    )
-    if not isinstance(corpus.get("multilingual", False), bool):
-        check.fail("corpus.multilingual", f"{corpus['multilingual']!r}: must be true or false")
-    if "prepared" in corpus and len(directions) > 1 and not corpus.get("multilingual"):
-        check.fail("corpus.directions", "a prepared folder has one direction: give one, or `multilingual: true`")
-    return corpus, tuple(tuple(one.split("-")) for one in directions)
+        if experiment.corpus["name"] not in CORPORA:
+            name = experiment.corpus["name"]
+            experiment.fail("corpus.name", f"{name!r}: unknown: choose from {', '.join(CORPORA)}")
+    if experiment.multilingual:
+        _check_multilingual(experiment)
+    if experiment.images and checked.decode.model_fields_set:
+        experiment.fail("decode", "is for translation: leave it out for images")
 
 
-def _images(check, corpus):
-    if len(corpus) > 1:
-        other = next(key for key in corpus if key != "images")
-        check.fail(f"corpus.{other}", "is for translation: leave it out beside `images`")
-    pattern = re.compile("[a-z][a-z0-9_]*")
-    names = check.several(
-        corpus["images"],
-        "corpus.images",
-        lambda one: isinstance(one, str) and pattern.fullmatch(one),
-        "a data set such as cifar10, as for --image-dataset",
-    )
-    return corpus, tuple((name,) for name in names)
+def _check_precision(experiment, checked):
+    if experiment.precision is None:
+        return
+    if experiment.precision not in schema.PRECISIONS:
+        choices = ", ".join(schema.PRECISIONS)
+        experiment.fail("train.precision", f"{experiment.precision!r}: must be one of {choices}")
+    parts = {f"methods.{name}": part.__pydantic_extra__ for name, part in checked.methods.items()}
+    for key, flags in {"train": checked.train, **parts}.items():
+        for flag in _PRECISION_FLAGS:
+            if flags.get(flag):
+                experiment.fail(f"{key}.{flag}", "is chosen by `precision`: leave one of the two out")
+
+
+def _refuse(experiment, key, flags, reserved):
+    for flag in flags:
+        if flag in reserved:
+            experiment.fail(f"{key}.{flag}", "is set by labo experiment: leave it out")
 
 
 def _check_multilingual(experiment):
@@ -318,92 +400,3 @@ def _check_multilingual(experiment):
             experiment.fail(f"methods.{method.name}.task", f"missing: choose from {', '.join(MULTILINGUAL_TASKS)}")
     if experiment.decode.sweep:
         experiment.fail("decode.sweep", "not for a multilingual model: leave it out")
-
-
-def languages(directions):
-    """(sources, targets) of directions, each language once, in their order."""
-    return tuple(list(dict.fromkeys(side)) for side in zip(*directions, strict=True))
-
-
-def _flags(check, value, key, reserved=RESERVED):
-    flags = check.mapping(value, key)
-    for flag, setting in flags.items():
-        where = f"{key}.{flag}"
-        if not isinstance(flag, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", flag):
-            check.fail(where, "is no flag: write it without dashes in front, with dashes between words")
-        if flag in reserved:
-            check.fail(where, "is set by labo experiment: leave it out")
-        if isinstance(setting, dict | list):
-            check.fail(where, f"{setting!r}: must be one value")
-    return flags
-
-
-def _methods(check, content, reserved):
-    methods = []
-    for name, flags in check.mapping(content.get("methods"), "methods").items():
-        key = f"methods.{name}"
-        check.name(name, key)
-        flags = dict(check.mapping(flags, key))
-        vary = check.mapping(flags.pop("vary", {}), f"{key}.vary")
-        grid = {flag: value for flag, value in flags.items() if isinstance(value, list)}
-        flags = _flags(check, {flag: value for flag, value in flags.items() if flag not in grid}, key, reserved)
-        for part, where in ((grid, key), (vary, f"{key}.vary")):
-            _flags(check, dict.fromkeys(part), where)
-            for flag, values in part.items():
-                check.several(values, f"{where}.{flag}", lambda one: isinstance(one, int | float | str), "a value")
-        if not isinstance(flags.get("criterion"), str):
-            check.fail(f"{key}.criterion", "missing: name the criterion")
-        if not vary:
-            methods.append(Method(name, flags, grid, None))
-        for flag, values in vary.items():
-            if flag in grid:
-                check.fail(f"{key}.vary.{flag}", "is a grid too: choose one of them")
-            methods += [Method(f"{name} {flag}={v}", {**flags, flag: v}, grid, (name, flag, v)) for v in values]
-    if not methods:
-        check.fail("methods", "is empty: give at least one")
-    slugs = {}
-    for method in methods:
-        other = slugs.setdefault(slug(method.name), method.name)
-        if other != method.name:
-            check.fail(f"methods.{method.name}", f"would share a folder with {other!r}: choose another name")
-    return tuple(methods)
-
-
-def _seeds(check, value):
-    return check.several(value, "seeds", _whole(1), "a whole number, 1 or more")
-
-
-def _decode(check, value):
-    decode = check.mapping(value, "decode")
-    check.keys(decode, DECODE, "decode.")
-
-    def one(key, good, wanted):
-        if key in decode and not good(decode[key]):
-            check.fail(f"decode.{key}", f"{decode[key]!r}: must be {wanted}")
-
-    one("beam", _whole(1), "a whole number, 1 or more")
-    one("average", _whole(0), "the number of checkpoints, 0 for none")
-    one("max-tokens", _whole(1), "a whole number, 1 or more")
-    one("sweep", lambda v: isinstance(v, bool), "true or false")
-    one("objective", lambda v: v in ("nll", "ece"), "nll or ece")
-    known = {f.replace("-", "_"): decode[f] for f in decode if f not in ("lenpen", "calibrate", "splits", "flags")}
-    several = {
-        "lenpen": (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number"),
-        "calibrate": (lambda v: v in CALIBRATORS, f"one of {', '.join(CALIBRATORS)}"),
-    }
-    for key, (good, wanted) in several.items():
-        if key in decode:
-            known[key] = check.several(decode[key], f"decode.{key}", good, wanted)
-    for subset, size in check.mapping(decode.get("splits", {}), "decode.splits").items():
-        check.keys({subset: size}, SUBSETS, "decode.splits.")
-        if size != "equal" and not _whole(1)(size):
-            check.fail(f"decode.splits.{subset}", f"{size!r}: must be `equal` or the number of sentences of a split")
-        known["splits"] = (*known.get("splits", ()), (subset, size))
-    if "flags" in decode:
-        reserved = (*RESERVED, "beam", "lenpen", "path", "gen-subset", "calibration", "max-tokens")
-        known["flags"] = tuple(arguments(_flags(check, decode["flags"], "decode.flags", reserved)))
-    return Decode(**known)
-
-
-def _whole(least):
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least

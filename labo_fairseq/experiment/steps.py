@@ -1,6 +1,7 @@
 """Carrying out the steps of one cell. Each step leaves a file that shows it is done, so that any can go on."""
 
 import contextlib
+import filecmp
 import math
 import os
 import shutil
@@ -10,13 +11,16 @@ import threading
 import time
 from pathlib import Path
 
-from .. import recipe
+from tqdm import tqdm
+
 from ..analysis import bleu, systems
-from ..analysis.run_folder import corpus_at, read_run
-from ..analysis.table import versions
+from ..analysis.runs import read_run, versions
+from ..analysis.tokenization import chosen
 from ..errors import UserError
+from ..fairseq_models import averaging
 from ..files import write_aside
-from . import cells
+from ..records.run_folder import corpus_at
+from . import cells, recipe
 
 STOPPED = "stopped"
 
@@ -32,9 +36,10 @@ class StepError(Exception):
 class Runner:
     """Runs the cells of one experiment in its folder `out`. Safe to use from several threads."""
 
-    def __init__(self, out, cpu, lock=None):
+    def __init__(self, out, cpu, lock=None, threads=None):
         self.out = Path(out)
         self.cpu = cpu
+        self.threads = threads  #: of each step of a cell; None leaves torch's choice
         self._lock = lock
         self._stopping = threading.Event()
         self._processes = set()
@@ -51,7 +56,7 @@ class Runner:
         command = cells.prepare(experiment, directions, raw_dir)
         if command:
             (self.out / "data").mkdir(parents=True, exist_ok=True)
-            self._call(command, self.out / f"data/{cells.label(directions)}.log")
+            self._call(command, self.out / f"data/{cells.label(directions)}.log", shared=False)
 
     def run(self, cell, gpu=None, report=lambda fraction: None):
         """Carry out what is missing of a cell; returns its status, which stands in status.json too. Never raises."""
@@ -60,13 +65,14 @@ class Runner:
         status = {"state": "running", "step": "train", "gpu": gpu, "pid": os.getpid()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            before = cells.read_json(folder / "status.json") or {}
-            cells.claim(folder, cell, self.cpu)
+            before = cells.read_status(folder) or {}
+            note = cells.claim(folder, cell, self.cpu)
             if before.get("state") == "diverged":  # it would again
                 return before
-            complete = all((self.out / part.result).exists() for part in cell.parts)
-            if before.get("state") == "done" and complete:
+            if before.get("state") == "done" and all(part.is_complete(self.out) for part in cell.all_parts):
                 return before
+            if note:
+                tqdm.write(note, file=sys.stderr)
             status["seconds"] = before.get("seconds", 0)
             _Steps(self, cell, folder, gpu, status, report).run()
             status.update(state="done", step=None)
@@ -83,13 +89,17 @@ class Runner:
             cells.write_json(folder / "status.json", status)
         return status
 
-    def _call(self, command, log, output=None, gpu=None, report=None):
-        """Run a command of a step. Raises StepError where it fails."""
+    def _call(self, command, log, output=None, gpu=None, report=None, shared=True):
+        """Run a command of a step; shared: others run beside it, so that it gets its share of the cores.
+
+        Raises StepError where it fails.
+        """
         if self._stopping.is_set():
             raise StepError(STOPPED, "stopped: run the experiment again, it goes on here")
-        options = {"cwd": self.out, "env": _environment(gpu), "pass_fds": [self._lock] if self._lock else []}
+        env = _environment(gpu, self.threads if shared else None)
+        options = {"cwd": self.out, "env": env, "pass_fds": [self._lock] if self._lock else []}
         if report:
-            code = recipe.follow(command, log, report, **options)
+            code = recipe.follow(command, log, report, self._register, **options)
             if code:
                 raise self._failure(command, log, code)
             return
@@ -103,13 +113,17 @@ class Runner:
             if code:  # inside, so that the output does not get its name
                 raise self._failure(command, log, code)
 
+    def _register(self, process):
+        """Let `stop` end a process, at once where it has been called already."""
+        self._processes.add(process)
+        if self._stopping.is_set():
+            process.terminate()
+
     @contextlib.contextmanager
     def _known(self, process):
         """Let `stop` end a process."""
-        self._processes.add(process)
+        self._register(process)
         try:
-            if self._stopping.is_set():
-                process.terminate()
             yield
         finally:
             self._processes.discard(process)
@@ -135,10 +149,19 @@ class _Steps:
         decode = self.cell.experiment.decode
         self._begin()
         self._train()
-        if decode.average:
-            self._step("average", self.cell.average(), self._inside(self.cell.checkpoint))
-        for part in self.cell.parts:
-            self._classify(part) if self.cell.experiment.images else self._decode(part)
+        if "average" in decode.checkpoints:
+            made = self._inside(f"{self.cell.name}/checkpoints/checkpoint_average.pt")
+            self._step("average", self.cell.average(), made)
+        best = {}
+        for part in self.cell.all_parts:
+            if self.cell.experiment.images:
+                self._classify(part)
+                continue
+            if part.measures_curve:
+                best[part.direction] = self._curve(part)
+            if part.kind == "best-bleu":
+                self._step("best-bleu", part.link(best[part.direction]), self._inside(part.checkpoint))
+            self._decode(part)
 
     def _classify(self, part):
         """All that follows the training of an image classifier."""
@@ -163,6 +186,8 @@ class _Steps:
         kind, lenpen = self._tune(part, folder)
         _keep_reliability(folder, kind)
         self._generate(part, "test", kind, lenpen, folder / "generate-test.txt")
+        if decode.ece:
+            self._step("ece", part.measure(self.runner.cpu), folder / "ece" / "calibration.json")
         if decode.sweep:
             self._step("sweep", part.sweep(self.runner.cpu), folder / "sweep" / "temperatures.tsv")
         for subset, size in decode.splits:
@@ -171,12 +196,12 @@ class _Steps:
         self._score(part, folder)
 
     def _begin(self):
-        for part in self.cell.parts:
+        for part in self.cell.all_parts:
             folder = self._inside(part.name)
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             with write_aside(folder / "data") as stream:
                 stream.write(os.path.relpath(self._inside(self.cell.data), folder) + "\n")
-                if folder != self.folder:
+                if self.cell.experiment.multilingual:
                     stream.write("-".join(part.direction) + "\n")
         cells.write_json(self.folder / "versions.json", {**versions(), "git": git_revision(), "python": sys.version})
 
@@ -221,9 +246,6 @@ class _Steps:
         diverged = []
 
         def follow(process, kind, values):
-            self.runner._processes.add(process)
-            if self.runner._stopping.is_set():
-                process.terminate()
             loss = values.get("loss")
             # parse_line gives None for "nan" only where it is no number at all
             if loss is not None and not math.isfinite(loss) and not diverged:
@@ -243,21 +265,51 @@ class _Steps:
         if diverged:
             raise StepError("diverged", f"{diverged[0]}: lower the learning rate ({log})")
 
-    def _tune(self, part, folder):
-        """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""
+    def _curve(self, part):
+        """Score kept checkpoints on validation data, with length penalty 1 and no calibration; keeps curve.json.
+
+        Returns the name of the best one of all, the earliest of equal ones; None where only updates were asked for.
+        """
+        folder = self._inside(part.name)
+        (folder / "curve").mkdir(exist_ok=True)
+        at_updates = kept_checkpoints(self._inside(f"{self.cell.name}/checkpoints"), folder / "curve")
+        wanted = [name for name, updates in at_updates.items() if part.curve["all"] or updates in part.curve["updates"]]
+        scores = {}
+        for name in wanted:
+            file = folder / "curve" / f"{Path(name).stem}.txt"
+            path = f"{self.cell.name}/checkpoints/{name}"
+            command = part.generate("valid", "none", 1, self.runner.cpu, path)
+            self._step("generate-valid", command, file, captured=True)
+            scores[name] = self._bleu_on_valid(part, file)
+        if part.curve["all"] and not scores:
+            raise StepError("failed", "best-bleu: no checkpoint was kept: give `keep-last-epochs` or others in `train`")
+        points = [[updates, scores[name]] for name, updates in at_updates.items() if updates in part.curve["updates"]]
+        record = {"asked": part.curve, "points": points, "scores": scores}
+        cells.write_json(folder / "curve.json", record)
+        part.scores(self.status)["curve"] = points
+        return max(scores, key=scores.get) if part.curve["all"] else None
+
+    def _bleu_on_valid(self, part, file):
+        """BLEU of a translation of the validation data."""
         corpus = self._corpus(part)
         references = corpus.lines("raw", corpus.target, "valid")
-        found = []
+        file_of_references = corpus.file("raw", corpus.target, "valid")
+        tokenize = chosen(None, corpus.target, references, file_of_references)
+        system = systems.read_system(part.name, str(file))
+        lines = systems.texts(system, references, file_of_references)
+        return bleu.corpus_bleu(lines, references, corpus.lowercase, tokenize).value
+
+    def _tune(self, part, folder):
+        """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""
+        scored = []
         for kind, lenpen in self.cell.settings():
             file = f"valid/{kind}.lenpen{lenpen}.txt"
             (folder / "valid").mkdir(exist_ok=True)
             self._generate(part, "valid", kind, lenpen, folder / file)
-            system = systems.read_system(part.name, str(folder / file))
-            lines = systems.texts(system, references, corpus.file("raw", corpus.target, "valid"))
-            score = bleu.corpus_bleu(lines, references, corpus.lowercase).value
-            found.append({"calibrate": kind, "lenpen": lenpen, "bleu": score, "file": file})
-        best = max(found, key=lambda one: one["bleu"])
-        cells.write_json(folder / "tuning.json", {"chosen": best, "all": found})
+            score = self._bleu_on_valid(part, folder / file)
+            scored.append({"calibrate": kind, "lenpen": lenpen, "bleu": score, "file": file})
+        best = max(scored, key=lambda one: one["bleu"])
+        cells.write_json(folder / "tuning.json", {"chosen": best, "all": scored})
         _copy(folder / best["file"], folder / "generate-valid.txt")
         part.scores(self.status)["valid"] = best
         return best["calibrate"], best["lenpen"]
@@ -270,7 +322,12 @@ class _Steps:
         run = read_run(folder)
         if run.bleu is None:
             raise StepError("failed", f"not scored: {run.status}")
-        part.scores(self.status)["bleu"] = vars(run.bleu)
+        scores = part.scores(self.status)
+        scores["bleu"] = vars(run.bleu)
+        measured = cells.read_json(folder / "ece" / "calibration.json")
+        if measured:
+            groups = {name: rows["all"] for name, rows in measured["measures"].items() if name != "warnings"}
+            scores["ece"] = {name: {key: row[key] for key in ("ece", "nll")} for name, row in groups.items()}
         self._keep_training(run)
 
     def _keep_training(self, run):
@@ -295,10 +352,39 @@ def git_revision():
         return None
 
 
-def _environment(gpu):
-    """This Python's commands first, and only the cell's device visible."""
+def kept_checkpoints(folder, scored):
+    """{file name: updates, None for the end of an epoch} of a training's checkpoints, those of epochs first.
+
+    scored: folder of translations, named after checkpoints that may have been removed since. The one that is best by
+    likelihood is there once, under whichever other name it has.
+    """
+    names = {path.name for path in folder.glob("checkpoint*.pt")} | {f"{path.stem}.pt" for path in scored.glob("*.txt")}
+    found = []
+    for name in names:
+        for kind, pattern in averaging.NAMES.items():
+            match = pattern.fullmatch(name)
+            if match:
+                found.append((kind, int(match[1]), name))
+    kept = {name: number if kind == "update" else None for kind, number, name in sorted(found)}
+    best = folder / "checkpoint_best.pt"
+    if best.name in names and not any(_same_file(best, folder / name) for name in kept):
+        kept[best.name] = None
+    return kept
+
+
+def _same_file(one, other):
+    return one.exists() and other.exists() and filecmp.cmp(one, other, shallow=False)
+
+
+def _environment(gpu, threads=None):
+    """This Python's commands first, only the cell's device visible, and its share of the cores.
+
+    A number of threads that the user has set stays.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)})}
+    share = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    device = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}
+    return {**share, **os.environ, "PATH": path, **device}
 
 
 def _sink(output, log):

@@ -1,60 +1,82 @@
 """The tables of an experiment, by the code behind `labo score`, `labo splits`, `labo table` and `labo report`."""
 
-import io
 import subprocess
 import sys
 from pathlib import Path
 
-from ..analysis import classification, significance, systems
-from ..analysis.run_folder import corpus_at, read_run
+from ..analysis import bleu, classification, systems
+from ..analysis.references import of_lines
+from ..analysis.runs import COLUMNS, notes, read_run
 from ..analysis.score import score_table
-from ..analysis.table import COLUMNS, notes
-from ..analysis.tables import TextTable, cell, shown
+from ..analysis.tokenization import chosen
+from ..errors import UserError
+from ..figures import style
 from ..files import write_aside
-from . import cells
+from ..measures import significance
+from ..records.run_folder import corpus_at
+from ..records.tables import TextTable, shown
+from . import cells, curves, details
 from .schedule import chosen_point, test_score, valid_score
 from .spec import slug
 
 
-def write_tables(experiment, found, out, report=True):
+def write_tables(experiment, cells_and_states, out, report=True):
     """Write OUT/DIRECTION/*.tsv and *.md, the plots and the report; returns [TextTable] of the scores.
 
-    found: pairs of (Cell, status). Below they are pairs of (Part, its scores in the status).
+    cells_and_states: pairs of (Cell, status). Below they are pairs of (Part, its scores in the status).
     """
     out, tables = Path(out), []
     for direction in experiment.directions:
-        mine = [(c, s) for c, s in found if direction in c.directions]
-        groups = {m: _parts(direction, group) for m, group in _groups(experiment, mine).items()}
-        pairs = _parts(direction, mine)
+        mine = [(c, s) for c, s in cells_and_states if direction in c.directions]
         folder = out / "-".join(direction)
         folder.mkdir(parents=True, exist_ok=True)
-        made = [(_accuracies if experiment.images else _scores)(experiment, direction, groups, out)]
-        made += [_splits(experiment, direction, subset, groups, out) for subset, _ in experiment.decode.splits]
-        made.append(_runs(pairs, out))
-        for table, name in zip(
-            made, ["table", *(f"splits-{s}" for s, _ in experiment.decode.splits), "runs"], strict=True
-        ):
+        main, *others = experiment.decode.checkpoints
+        groups = {m: _parts(direction, group, main) for m, group in _groups(experiment, mine).items()}
+        made = _tables(experiment, direction, groups, out)
+        made["runs"] = _runs(_parts(direction, mine, main), out)
+        for kind in others:
+            parts = {m: _parts(direction, group, kind) for m, group in _groups(experiment, mine).items()}
+            further = _tables(experiment, direction, parts, out, f", checkpoint {kind}")
+            made |= {f"{name}.{kind}": table for name, table in further.items()}
+        if experiment.decode.curve:
+            points = curves.points(experiment, groups, out)
+            made["curves"] = curves.table(experiment, direction, points)
+            _draw(folder / "curves.png", curves.figure, experiment, direction, points)
+        for name, table in made.items():
             _write(folder / name, table)
         _sensitivity(experiment, groups, folder)
         if report:
             _report(experiment, groups, folder, out)
-        tables += made
+        tables += made.values()
     return tables
 
 
-def as_markdown(table):
-    """A TextTable in Markdown, its notes as a list."""
-    heading, *rows = [[cell(text).replace("|", "\\|") for text in row] for row in table.rows]
-    lines = [heading, ["---", *["--:"] * (len(heading) - 1)], *rows]
-    body = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([f"**{table.title}**", "", *body, "", *(f"- {cell(note)}" for note in table.notes)])
+def _tables(experiment, direction, groups, out, which=""):
+    """{file name: TextTable} of the scores of one checkpoint of each cell; which: what the titles end with."""
+    if experiment.images:
+        return {"table": _accuracies(experiment, direction, groups, out)}
+    made = {"table": _scores(experiment, direction, groups, out, which)}
+    for subset, _ in experiment.decode.splits:
+        made[f"splits-{subset}"] = _splits(experiment, direction, subset, groups, out, which)
+    title = f"{experiment.name}: {direction[0]} → {direction[1]}, test{which}"
+    read = _read(groups, out)
+    if read:
+        corpus = _corpus(next(p for g in groups.values() for p, _ in _done(g)), out)
+        made["bleu"] = details.precisions(f"{title}, BLEU and its parts", read, corpus)
+        made["confidence"] = details.confidence_of_chosen(f"{title}, probabilities of the chosen tokens", read)
+    if experiment.decode.paired and experiment.baseline in read:
+        made["paired"] = _paired(experiment, f"{title}, equal seeds compared by paired tests", groups, out)
+    if experiment.decode.ece:
+        scores = {method.name: [s["ece"] for _, s in _done(group) if "ece" in s] for method, group in groups.items()}
+        made["calibration"] = details.calibration(f"{title}, calibration of the next token", scores)
+    return made
 
 
-def table_of_status(found):
+def table_of_status(cells_and_states):
     """One row per cell."""
-    measure = found[0][0].experiment.measure if found else "BLEU"
+    measure = cells_and_states[0][0].experiment.measure if cells_and_states else "BLEU"
     rows = [["cell", "state", "step", "hours", f"{measure} valid", f"{measure} test", "message"]]
-    for one, status in found:
+    for one, status in cells_and_states:
         scores = [part.scores(status) for part in one.parts]
         columns = [[score(one.experiment, s) for s in scores] for score in (valid_score, test_score)]
         hours = status["seconds"] / 3600 if "seconds" in status else None
@@ -63,13 +85,13 @@ def table_of_status(found):
     return TextTable("cells", rows)
 
 
-def _parts(direction, pairs):
-    """[(Part, status with the scores of this direction)] of pairs of (Cell, status)."""
-    found = []
+def _parts(direction, pairs, kind):
+    """[(Part, status with the scores of this direction and checkpoint)] of pairs of (Cell, status)."""
+    parts = []
     for one, status in pairs:
-        part = next(part for part in one.parts if part.direction == direction)
-        found.append((part, {**status, **part.scores(status)}))
-    return found
+        part = next(part for part in one.all_parts if (part.direction, part.kind) == (direction, kind))
+        parts.append((part, {**status, **part.scores(status)}))
+    return parts
 
 
 def _groups(experiment, pairs):
@@ -90,39 +112,45 @@ def _done(group):
     return [(c, s) for c, s in group if s["state"] == "done"]
 
 
-def _scores(experiment, direction, groups, out):
-    """Mean, deviation, difference and p-value of each method; a method without a finished cell has a row too."""
-    seeds, done = len(experiment.seeds), {m: _done(group) for m, group in groups.items()}
-    read = {
-        method.name: [systems.read_system(c.name, str(out / c.name / "generate-test.txt")) for c, _ in group]
-        for method, group in done.items()
+def _read(groups, out):
+    """{name of a method: [System of each finished cell]}; none for a method without one."""
+    done = {method.name: _done(group) for method, group in groups.items()}
+    return {
+        name: [systems.read_system(part.name, str(out / part.name / "generate-test.txt")) for part, _ in group]
+        for name, group in done.items()
         if group
     }
-    columns, bottom = {}, []
+
+
+def _scores(experiment, direction, groups, out, which):
+    """Mean, deviation, difference and p-value of each method; a method without a finished cell has a row too."""
+    seeds, done = len(experiment.seeds), {m: _done(group) for m, group in groups.items()}
+    read, columns, bottom = _read(groups, out), {}, []
     # without the baseline there is nothing to differ from: the first finished method must not take its place silently
     if experiment.baseline in read:
-        columns, bottom = _scored(read, _corpus(next(p for g in done.values() for p, _ in g), out))
+        corpus = _corpus(next(p for g in done.values() for p, _ in g), out)
+        columns, bottom = _scored(read, corpus, experiment.decode.metrics)
     rows = [["method", "cells", *columns, "BLEU valid", "lenpen", "calibrated by", "chosen", "updates", "minutes"]]
     for method in groups:
         values = [column.get(method.name, "–") for column in columns.values()]
         rows.append([method.name, f"{len(done[method])}/{seeds}", *values, *_decoding(done[method])])
     bottom += _missing(experiment, groups, read)
-    return TextTable(f"{experiment.name}: {direction[0]} → {direction[1]}, test", rows, bottom)
+    return TextTable(f"{experiment.name}: {direction[0]} → {direction[1]}, test{which}", rows, bottom)
 
 
 def _accuracies(experiment, direction, groups, out):
     """Accuracy and calibration of each method on the test images; a method without a finished cell has a row too."""
     done = {m: _done(group) for m, group in groups.items()}
     read = {
-        method.name: [classification.seed_of(out / c.cell.checkpoint, "test", "valid") for c, _ in group]
+        method.name: [classification.seed_of(out / c.checkpoint, "test", "valid") for c, _ in group]
         for method, group in done.items()
         if group
     }
     heading, values, bottom = [], {}, []
     if experiment.baseline in read:
-        found = classification.table(read)
-        (_, *heading), *rows = found.rows
-        values, bottom = {name: cells for name, *cells in rows}, list(found.notes)
+        compared = classification.table(read)
+        (_, *heading), *rows = compared.rows
+        values, bottom = {name: cells for name, *cells in rows}, list(compared.notes)
     rows = [["method", "cells", *heading, "accuracy valid", "chosen", "updates", "minutes"]]
     for method, group in done.items():
         mine = values.get(method.name, ["–"] * len(heading))
@@ -132,37 +160,57 @@ def _accuracies(experiment, direction, groups, out):
 
 def _missing(experiment, groups, read):
     """Notes about what is not there."""
-    found = []
+    lines = []
     if read and experiment.baseline not in read:
-        found.append(f"no scores: the baseline, {experiment.baseline}, has no finished cell")
+        lines.append(f"no scores: the baseline, {experiment.baseline}, has no finished cell")
     for group in groups.values():
-        found += [
+        lines += [
             f"{c.name}: {s['state']}: {s.get('message', '')}".rstrip(": ") for c, s in group if s["state"] != "done"
         ]
-    return found
+    return lines
 
 
 def _corpus(part, out):
     return corpus_at(out / part.cell.data, "-".join(part.direction))
 
 
-def _scored(read, corpus):
-    """({heading: {method: text}}, notes) of BLEU and chrF2, and of tokenized BLEU."""
-    columns, found = {}, []
+def _scored(read, corpus, metrics):
+    """({heading: {method: text}}, notes) of metrics, of analysis.bleu.METRICS."""
+    columns, lines = {}, []
     several = max(map(len, read.values())) > 1
     tests = () if several or len(read) < 2 else significance.TESTS["both"]
     settings = {"samples": significance.SAMPLES, "trials": significance.TRIALS, "seed": significance.SEED}
-    for names, kind in ((["bleu", "chrf2"], "raw"), (["tokenized"], "tok")):
+    detokenized = [name for name in metrics if name in bleu.DETOKENIZED]
+    tokenized = [name for name in metrics if name in bleu.TOKENIZED]
+    for names, kind in ((detokenized, "raw"), (tokenized, "tok")):
+        if not names:
+            continue
         references, file = corpus.lines(kind, corpus.target), corpus.file(kind, corpus.target)
-        table = score_table(read, names, references, file, corpus.lowercase, tests, settings)
+        tokenize = chosen(None, corpus.target, references, file) if kind == "raw" else None
+        table = score_table(read, names, of_lines(references, file), corpus.lowercase, tests, settings, tokenize)
         heading, *rows = table.rows()
         for i, label in enumerate(heading[1:], 1):
             if label != "seeds":
                 columns[label] = {row[0]: row[i] for row in rows}
-        found += [f"{name}: {entry['signature']}" for name, entry in table.scores.items()]
+        lines += [f"{name}: {entry['signature']}" for name, entry in table.scores.items()]
     if corpus.synthetic:
-        found.append("synthetic corpus: these scores say nothing about real translation")
-    return columns, [*found, *table.notes]
+        lines.append("synthetic corpus: these scores say nothing about real translation")
+    return columns, [*lines, *table.notes]
+
+
+def _paired(experiment, title, groups, out):
+    """Each seed of each method beside the baseline of the same seed."""
+    rows, heading, notes = [], [], []
+    for seed in experiment.seeds:
+        of_seed = {method: [(p, s) for p, s in group if p.cell.seed == seed] for method, group in groups.items()}
+        read = _read(of_seed, out)
+        if experiment.baseline not in read or len(read) < 2:
+            continue
+        corpus = _corpus(next(p for g in of_seed.values() for p, _ in _done(g)), out)
+        columns, notes = _scored(read, corpus, experiment.decode.metrics)
+        heading = [["seed", "method", *columns]]
+        rows += [[str(seed), name, *(column[name] for column in columns.values())] for name in read]
+    return TextTable(title, heading + rows or [["seed", "method"]], notes)
 
 
 def _decoding(group):
@@ -185,7 +233,7 @@ def _training(experiment, group):
     return [f"{mean:.2f}", point, updates, minutes]
 
 
-def _splits(experiment, direction, subset, groups, out):
+def _splits(experiment, direction, subset, groups, out, which):
     """Table 4 of LABO: BLEU by training frequency of the source, over the seeds."""
     by_method, signature = {}, ""
     for method, group in groups.items():
@@ -194,7 +242,7 @@ def _splits(experiment, direction, subset, groups, out):
             signature = files[0]["signature"]
             by_method[method.name] = [[next(iter(p["scores"].values())) for p in f["scores"]] for f in files]
             names = [part["split"] for part in files[0]["scores"]]
-    title = f"{experiment.name}: {direction[0]} → {direction[1]}, {subset}, by training frequency of the source"
+    title = f"{experiment.name}: {direction[0]} → {direction[1]}, {subset}, by training frequency of the source{which}"
     if experiment.baseline not in by_method:
         return TextTable(title, [["method"]], ["no scores yet: the baseline has no finished cell"])
     rows = [["method", *(f"{name}{label}" for name in names for label in ("", " std", " difference", " p (Welch)"))]]
@@ -237,28 +285,19 @@ def _sensitivity(experiment, groups, folder):
         rows += [[str(v), f"{s.mean:.2f}", shown(s.std, ".2f"), str(len(s.values))] for v, s in points]
         name = folder / f"sensitivity_{slug(family)}_{flag}"
         _write(name, TextTable(f"{family}: {measure} against {flag}", rows))
-        _plot(name.with_name(name.name + ".png"), family, flag, points, experiment.baseline, level, measure)
+        numbers = all(isinstance(value, int | float) for value, _ in points)
+        curve = {family: [(v if numbers else str(v), s.mean, s.std or 0) for v, s in points]}
+        levels = [(sum(level) / len(level), experiment.baseline)] if level else []
+        path = name.with_name(name.name + ".png")
+        _draw(path, style.lines, curve, flag, f"{measure} (test)", f"{measure} against {flag}", levels=levels)
 
 
-def _plot(path, family, flag, points, baseline, level, measure):
+def _draw(path, draw, *arguments, **options):
+    """Write a figure; where matplotlib is missing say so."""
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("no plots: pip install 'labo_fairseq[plot]'", file=sys.stderr)
-        return
-    figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    values, means = [v for v, _ in points], [s.mean for _, s in points]
-    axes.errorbar(values, means, [s.std or 0 for _, s in points], marker="o", capsize=3, label=family)
-    if level:
-        axes.axhline(sum(level) / len(level), linestyle="--", color="#555555", label=baseline)
-    axes.set_xlabel(flag)
-    axes.set_ylabel(f"{measure} (test)")
-    axes.legend(frameon=False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=160)
-    with write_aside(path, "wb") as stream:
-        stream.write(image.getvalue())
+        style.save(draw(*arguments, **options), path)
+    except UserError as error:
+        print(f"labo experiment: no figure: {error}", file=sys.stderr)
 
 
 def _report(experiment, groups, folder, out):
@@ -274,6 +313,6 @@ def _report(experiment, groups, folder, out):
 
 
 def _write(path, table):
-    for suffix, text in ((".tsv", table.as_tsv()), (".md", as_markdown(table))):
+    for suffix, text in ((".tsv", table.as_tsv()), (".md", table.as_markdown())):
         with write_aside(path.with_name(path.name + suffix)) as stream:
             stream.write(text + "\n")

@@ -2,6 +2,7 @@
 
 from .beta_smoothing import BetaSmoothing, ranked_beta
 from .class_table import ClassTable, table_divergence
+from .contract import PassLoss, RowLoss
 from .dense import TokenLoss, token_loss
 from .distillation import (
     Distillation,
@@ -22,7 +23,7 @@ from .noisy_targets import (
     MatrixSmoothing,
     TransitionCorrection,
 )
-from .penalties import AntiFocal, ConfidencePenalty, Focal, WithZLoss, ZLossAround
+from .penalties import AntiFocal, ConfidencePenalty, Focal, WithZLoss, ZLossAround, with_z_loss
 from .rdrop import RDrop
 from .smoothing import UNIFORM, CrossEntropy, LabelSmoothing, Labo
 from .virtual_teacher import VirtualTeacher
@@ -45,8 +46,10 @@ __all__ = [
     "MatrixLogitSmoothing",
     "MatrixSmoothing",
     "MixedLabels",
+    "PassLoss",
     "ProjectionLoss",
     "RDrop",
+    "RowLoss",
     "SoftTargets",
     "TokenLoss",
     "TransitionCorrection",
@@ -63,4 +66,5 @@ __all__ = [
     "stored_logits",
     "table_divergence",
     "token_loss",
+    "with_z_loss",
 ]

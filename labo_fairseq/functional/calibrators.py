@@ -21,15 +21,21 @@ def _log_softmax(logits):
 
 @dataclass(frozen=True)
 class Temperature:
-    """softmax(z/T), one T > 0 for every step. T = 1 is the model itself, bit for bit."""
+    """softmax(z/T), one T > 0 for every step. T = 1 is the model itself, bit for bit.
+
+    >>> Temperature(2.0).log_probs(torch.tensor([[9.0, 1.0]]).log()).exp()  # √9 : √1
+    tensor([[0.7500, 0.2500]])
+    """
 
     temperature: float = 1.0
 
-    def log_probs(self, logits, positions=None, source_lengths=None):
+    def log_probs(
+        self, logits: torch.Tensor, positions: torch.Tensor | None = None, source_lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """See the module."""
         return _log_softmax(logits if self.temperature == 1 else logits / self.temperature)
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> "Temperature":
         """Itself: it holds no tensor."""
         return self
 
@@ -46,6 +52,10 @@ class Grouped:
     groups: (V,) int64, the group of each type, in 0..G−1
     eos: index of EOS
     eos_bias: in nats, added to the logit of EOS
+
+    >>> grouped = Grouped(torch.tensor([1.0, 0.5]), torch.tensor([0, 1, 0]), eos=2, eos_bias=0.0)
+    >>> grouped.log_probs(torch.tensor([[4.0, 2.0, 4.0]]).log()).exp()  # 4/4, (2/4)² and 4/4, over their sum
+    tensor([[0.4444, 0.1111, 0.4444]])
     """
 
     temperatures: torch.Tensor
@@ -54,15 +64,18 @@ class Grouped:
     eos_bias: float
 
     def __post_init__(self):
-        object.__setattr__(self, "_inverse", (1 / self.temperatures)[self.groups])
+        # derived, and no field: what makes two calibrators equal is what they are made from
+        self.__dict__["_inverse"] = (1 / self.temperatures)[self.groups]
 
-    def log_probs(self, logits, positions=None, source_lengths=None):
+    def log_probs(
+        self, logits: torch.Tensor, positions: torch.Tensor | None = None, source_lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """See the module."""
-        scaled = (logits - logits.max(dim=-1, keepdim=True).values).mul_(self._inverse.to(logits.dtype))
+        scaled = (logits - logits.max(dim=-1, keepdim=True).values).mul_(self.__dict__["_inverse"].to(logits.dtype))
         scaled[..., self.eos] += self.eos_bias
         return _log_softmax(scaled)
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> "Grouped":
         """A copy on a device."""
         return replace(self, temperatures=self.temperatures.to(device), groups=self.groups.to(device))
 
@@ -73,6 +86,10 @@ class Adaptive:
 
     weights: (5,), in the order of `FEATURES`
     eos, eos_bias: as in Grouped; without an index there is no bias
+
+    >>> adaptive = Adaptive(torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0]))  # log T = log(1 + position)
+    >>> adaptive.log_probs(torch.tensor([[9.0, 1.0]]).log(), torch.tensor([1]), torch.tensor([5])).exp()  # T = 2
+    tensor([[0.7500, 0.2500]])
     """
 
     weights: torch.Tensor
@@ -81,11 +98,11 @@ class Adaptive:
 
     FEATURES = ("one", "entropy / log K", "gap of the two largest logits", "log(1+position)", "log(source length)")
 
-    def temperatures(self, logits, positions, source_lengths):
+    def temperatures(self, logits: torch.Tensor, positions: torch.Tensor, source_lengths: torch.Tensor) -> torch.Tensor:
         """T of each step, (...), above 0."""
         return torch.exp(self.features(logits, positions, source_lengths) @ self.weights.to(logits.dtype))
 
-    def log_probs(self, logits, positions, source_lengths):
+    def log_probs(self, logits: torch.Tensor, positions: torch.Tensor, source_lengths: torch.Tensor) -> torch.Tensor:
         """See the module."""
         scaled = logits / self.temperatures(logits, positions, source_lengths).unsqueeze(-1)
         if self.eos is not None:
@@ -93,7 +110,7 @@ class Adaptive:
         return _log_softmax(scaled)
 
     @staticmethod
-    def features(logits, positions, source_lengths):
+    def features(logits: torch.Tensor, positions: torch.Tensor, source_lengths: torch.Tensor) -> torch.Tensor:
         """The features of each step, (..., 5), of the uncalibrated distribution."""
         log_p = _log_softmax(logits)
         entropy = -(log_p.exp() * log_p).nan_to_num(nan=0.0).sum(-1)  # a type that is ruled out adds 0·−inf
@@ -108,6 +125,6 @@ class Adaptive:
         ]
         return torch.stack(columns, dim=-1).to(logits.dtype)
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> "Adaptive":
         """A copy on a device."""
         return replace(self, weights=self.weights.to(device))

@@ -1,10 +1,10 @@
 """Knowledge Refinery (Ding et al. 2021): a table of how the wrong classes are related, learned along with the model."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
+from .contract import PassLoss
 from .rows import RowPass, log_sum, shift_rows
 
 # stands for −inf where 0·(−inf) would be NaN
@@ -12,21 +12,33 @@ _ABSENT = -1e30
 
 
 @dataclass(frozen=True)
-class ClassTable:
+class ClassTable(PassLoss):
     """−log p_k + α·KL(p_res‖q_res): p_res is the softmax of z without z_k, q_res that of row k of S without S_kk.
 
     The table is a constant here; `table_divergence` is what it learns from (Algorithm 1).
 
     mass: α, at least 0
     table: S, (K, K)
+
+    >>> from labo_fairseq.functional import ClassTable, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> loss = ClassTable(1.0, torch.zeros(3, 3))
+    >>> token_loss(z, torch.tensor([0]), loss).loss  # log 2: the wrong classes are equal, as in the table
+    tensor([0.6931])
     """
 
     mass: float
     table: torch.Tensor
 
-    prior: ClassVar[None] = None
-
-    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
         """See rows.row_pass."""
         absent = _absent(z, target, masked)
         _, _, target_logit = shift_rows(z, target, masked)
@@ -44,7 +56,7 @@ class ClassTable:
         return RowPass(nll + self.mass * divergence, nll, None, total)
 
 
-def table_divergence(table, logits, target):
+def table_divergence(table: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Σ KL(q_res‖p_res) over n tokens, in nats, with a gradient for the table alone (Algorithm 1, line 9).
 
     table: S, (K, K); logits: (n, K); target: indices (n,)

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from .rows import of_rows, prior_row, row_pass
+from .contract import RowLoss
+from .rows import prior_row, row_pass
 
 # rows are worked on in pieces of about this many logits, so that the passes over a piece hit the cache
 _PIECE = 1 << 20
@@ -20,7 +21,9 @@ class TokenLoss(NamedTuple):
     hits: torch.Tensor | None
 
 
-def token_loss(logits, target, loss, ignore_index=None, count_hits=False):
+def token_loss(
+    logits: torch.Tensor, target: torch.Tensor, loss: RowLoss, ignore_index: int | None = None, count_hits: bool = False
+) -> TokenLoss:
     """Loss of each token.
 
     logits: (N, V), any floating type; log-probabilities are logits too
@@ -45,28 +48,28 @@ def token_loss(logits, target, loss, ignore_index=None, count_hits=False):
     return TokenLoss(value, nll, confidence, hits)
 
 
-def kept_rows(target, ignore_index):
+def kept_rows(target: torch.Tensor, ignore_index: int | None) -> torch.Tensor:
     """Indices of the rows that count, (n,)."""
     if ignore_index is None:
         return torch.arange(target.size(0), device=target.device)
     return target.ne(ignore_index).nonzero().squeeze(1)
 
 
-def check_targets(target, types):
+def check_targets(target: torch.Tensor, types: int) -> None:
     """Raise ValueError where a target is no index of a type."""
     if target.numel() and (int(target.min()) < 0 or int(target.max()) >= types):
         worst = int(target.max()) if int(target.max()) >= types else int(target.min())
         raise ValueError(f"target {worst}: lies outside the vocabulary of {types} types")
 
 
-def working_dtype(dtype):
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """float64 stays; everything else is worked on in float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def rows_at_once(elements, types, loss):
+def rows_at_once(elements: int, types: int, loss: RowLoss) -> int:
     """How many rows of V logits make up about `elements`; paired rows (R-Drop) stay together."""
-    together = getattr(loss, "rows_per_token", 1)
+    together = loss.rows_per_token
     return together * max(1, elements // (types * together))
 
 
@@ -81,7 +84,7 @@ class _Dense(torch.autograd.Function):
         for rows in kept.split(rows_at_once(_PIECE, logits.size(1), loss)):
             z = logits.index_select(0, rows).to(dtype)
             masked = z.isneginf() if some_masked else None
-            out = row_pass(z, target[rows], of_rows(loss, rows, masked), gradient, masked=masked)
+            out = row_pass(z, target[rows], loss.of_rows(rows, masked), gradient, masked=masked)
             value[rows], nll[rows], confidence[rows] = out.value, out.nll, out.log_sum.neg().exp()
             if gradient:
                 if out.prior_weight is not None:

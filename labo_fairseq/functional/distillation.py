@@ -7,10 +7,11 @@ N×V logits need not exist, as those of the student. Log-probabilities are logit
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any
 
 import torch
 
+from .contract import PassLoss, RowLoss
 from .dense import working_dtype
 from .products import Products
 from .rows import Coefficients, RowPass, Rows, log_sum, shift_rows
@@ -18,7 +19,7 @@ from .smoothing import UNIFORM
 
 
 @dataclass(frozen=True)
-class SoftTargets:
+class SoftTargets(RowLoss):
     """(1−α)·(−log p_k) + α·s·KL(u‖softmax(z/τ)) for distributions u (Hinton et al. 2015; Lu et al. 2023, eq. 3).
 
     mass: α in [0, 1]
@@ -26,6 +27,11 @@ class SoftTargets:
     student_temperature: τ, above 0
     scale: s
     hard_weight: weight of −log p_k in place of 1−α
+
+    >>> from labo_fairseq.functional import SoftTargets, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> token_loss(z, torch.tensor([0]), SoftTargets(0.5)).loss  # ½·log 2 + ½·KL(u‖p)
+    tensor([0.3749])
     """
 
     mass: float
@@ -34,13 +40,11 @@ class SoftTargets:
     scale: float = 1.0
     hard_weight: float | None = None
 
-    needs_mean: ClassVar[bool] = False
-
     @property
-    def temperature(self):
+    def temperature(self) -> float | None:
         return None if self.student_temperature == 1 else self.student_temperature
 
-    def terms(self, rows: Rows):
+    def terms(self, rows: Rows) -> tuple[torch.Tensor, Coefficients]:
         """Value (n,) in nats and the coefficients of its gradient."""
         hard = 1 - self.mass if self.hard_weight is None else self.hard_weight
         soft, tau = self.mass * self.scale, self.student_temperature
@@ -53,12 +57,18 @@ class SoftTargets:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class Distillation(RowLoss):
     """SoftTargets whose u is softmax(t/T) of a teacher's logits t, over the types that the student has.
 
     mass, student_temperature, scale, hard_weight: as in SoftTargets
     teacher: function from indices of tokens to the teacher's logits, (n, V)
     teacher_temperature: T, above 0
+
+    >>> from labo_fairseq.functional import Distillation, given_logits, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> loss = Distillation(1.0, given_logits(torch.tensor([[0.8, 0.1, 0.1]]).log()))
+    >>> token_loss(z, torch.tensor([0]), loss).loss  # KL of the teacher's (0.8, 0.1, 0.1) and p
+    tensor([0.1927])
     """
 
     mass: float
@@ -68,17 +78,15 @@ class Distillation:
     scale: float = 1.0
     hard_weight: float | None = None
 
-    prior: ClassVar[None] = None  # none that all rows share
-
-    def of_rows(self, rows, masked):
-        """See rows.of_rows."""
+    def of_rows(self, rows: torch.Tensor, masked: torch.Tensor | None) -> RowLoss:
+        """See contract.RowLoss."""
         logits = _present(self.teacher(rows), masked, float("-inf"))
         u = torch.softmax(logits / self.teacher_temperature, -1)
         return SoftTargets(self.mass, u, self.student_temperature, self.scale, self.hard_weight)
 
 
 @dataclass(frozen=True)
-class LogitMatching:
+class LogitMatching(PassLoss):
     """(1−α)·(−log p_k) + α/2·mean((z − z̄ − t + t̄)²), the mean over the K types that the student has.
 
     It is the limit of SoftTargets with s = T² and τ = T → ∞ (Hinton et al. 2015, section 2.1). The means z̄ and t̄ are
@@ -86,19 +94,31 @@ class LogitMatching:
 
     mass: α in [0, 1]
     teacher: function from indices of tokens to the teacher's logits t, (n, V), finite
+
+    >>> from labo_fairseq.functional import LogitMatching, given_logits, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> loss = LogitMatching(1.0, given_logits(torch.tensor([[0.8, 0.1, 0.1]]).log()))
+    >>> token_loss(z, torch.tensor([0]), loss).loss  # ½·mean((z − z̄ − t + t̄)²)
+    tensor([0.2135])
     """
 
     mass: float
     teacher: Callable
-    logits: torch.Tensor | None = None  #: of the rows at hand
+    logits: Any = None  #: of the rows at hand, a tensor (n, V)
 
-    prior: ClassVar[None] = None
-
-    def of_rows(self, rows, masked):
-        """See rows.of_rows."""
+    def of_rows(self, rows: torch.Tensor, masked: torch.Tensor | None) -> RowLoss:
+        """See contract.RowLoss."""
         return replace(self, logits=self.teacher(rows))
 
-    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
         """See rows.row_pass."""
         types, _, target_logit = shift_rows(z, target, masked)
         p = torch.softmax(z, 1, out=torch.empty_like(z) if scratch is None else scratch)
@@ -115,18 +135,18 @@ class LogitMatching:
         return RowPass(value, nll, None, total)
 
 
-def projected_logits(hidden, weight, bias=None):
+def projected_logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
     """A teacher from its features (N, D) and output projection (V, D), (V,): the products are made chunk by chunk."""
     products = Products(hidden, weight, bias, (False, False, False))
     return lambda rows: products.logits(rows, products.new_logits(len(rows)))
 
 
-def given_logits(logits):
+def given_logits(logits: torch.Tensor) -> Callable:
     """A teacher from logits (N, V) that exist already."""
     return lambda rows: logits[rows].to(working_dtype(logits.dtype))
 
 
-def stored_logits(probabilities, types, size):
+def stored_logits(probabilities: torch.Tensor, types: torch.Tensor, size: int) -> Callable:
     """A teacher from the probabilities of its k most probable types; the others share the rest equally.
 
     probabilities: (N, k+1), those of the k types and, last, that of all others together; types: (N, k), indices;
@@ -142,7 +162,7 @@ def stored_logits(probabilities, types, size):
     return logits
 
 
-def mean_teacher(members):
+def mean_teacher(members: list[Callable]) -> Callable:
     """An ensemble as one teacher: its probabilities are the mean of the members', its logits the logarithm of that."""
     if len(members) == 1:
         return members[0]

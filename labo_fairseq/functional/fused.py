@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import torch
 
+from .contract import RowLoss
 from .dense import check_targets, kept_rows, rows_at_once
 from .kernels import row_pass_of
 from .products import Products
-from .rows import of_rows, prior_row
+from .rows import prior_row
 
 # on a CPU (docs/performance.md): a product of fewer rows re-reads the weight gradient too often, of more logits takes
 # memory; a row pass of more logits falls out of the cache between its operations
@@ -36,7 +37,16 @@ class ProjectionLoss(NamedTuple):
     hits: torch.Tensor | None
 
 
-def projection_loss(hidden, weight, target, loss, bias=None, ignore_index=None, count_hits=False, kernel="torch"):
+def projection_loss(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    target: torch.Tensor,
+    loss: RowLoss,
+    bias: torch.Tensor | None = None,
+    ignore_index: int | None = None,
+    count_hits: bool = False,
+    kernel: str = "torch",
+) -> ProjectionLoss:
     """Summed loss of the logits hidden·weightᵀ + bias, without those logits in memory.
 
     hidden: (N, D); weight: (V, D); bias: (V,) or None; target: (N,), indices
@@ -111,7 +121,7 @@ def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
             out = row_pass(
                 z[part],
                 target[rows],
-                of_rows(loss, kept[rows], prior.masked),
+                loss.of_rows(kept[rows], prior.masked),
                 gradient=products.any_gradient,
                 prior_logit=None if prior_logit is None else prior_logit[part],
                 masked=prior.masked,
@@ -127,7 +137,9 @@ def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
     return value, nll, confidence, hits
 
 
-def chunk_sizes(count, types, width, device, loss, free=None):
+def chunk_sizes(
+    count: int, types: int, width: int, device: torch.device, loss: RowLoss, free: int | None = None
+) -> tuple[int, int]:
     """Rows of one product, and of one row pass within it: from N, V, D and a GPU's free bytes (None asks the GPU)."""
     if device.type == "cpu":
         chunk = _even(count, min(_CHUNK_ROWS, rows_at_once(_CHUNK, types, loss)), loss)
@@ -141,7 +153,7 @@ def chunk_sizes(count, types, width, device, loss, free=None):
 
 def _even(count, limit, loss):
     """The smallest number of rows that needs no more chunks than `limit` does; paired rows stay together."""
-    together = getattr(loss, "rows_per_token", 1)
+    together = loss.rows_per_token
     chunks = max(1, math.ceil(count / limit))
     return max(together, together * math.ceil(count / (chunks * together)))
 

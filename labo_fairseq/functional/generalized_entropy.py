@@ -1,16 +1,16 @@
 """Generalized entropy regularization (Meister et al. 2020): one family from confidence penalty to label smoothing."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
+from .contract import PassLoss
 from .rows import RowPass, log_sum, prior_row, shift_rows
 from .smoothing import UNIFORM
 
 
 @dataclass(frozen=True)
-class GeneralizedEntropy:
+class GeneralizedEntropy(PassLoss):
     """−log p_k + β·J_α(u‖p), the skew Jensen divergence with m = (1−α)·u + α·p (Meister et al. 2020, eq. 8-10):
 
     J_α = KL(u‖m)/α + KL(p‖m)/(1−α)
@@ -21,6 +21,11 @@ class GeneralizedEntropy:
     alpha: α in [0, 1]
     weight: β, at least 0
     prior_u: "uniform", or u as a tensor (V,), positive everywhere where α is 0
+
+    >>> from labo_fairseq.functional import GeneralizedEntropy, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> token_loss(z, torch.tensor([0]), GeneralizedEntropy(1.0, 1.0)).loss  # log 2 + KL(u‖p)
+    tensor([0.7498])
     """
 
     alpha: float
@@ -28,9 +33,16 @@ class GeneralizedEntropy:
     prior_u: str | torch.Tensor = UNIFORM
 
     # the prior is part of the divergence, not a linear term that could be taken out of the pass
-    prior: ClassVar[None] = None
 
-    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
         """See rows.row_pass."""
         types, _, target_logit = shift_rows(z, target, masked)
         u = prior_row(self.prior_u, types, z, masked)

@@ -1,6 +1,7 @@
 """Which implementation of the row pass runs: plain torch, or the Triton kernel."""
 
 import functools
+from collections.abc import Callable
 
 import torch
 
@@ -10,7 +11,7 @@ from . import rows
 RECORDED_ON_A_CARD = False
 
 
-def row_pass_of(kernel):
+def row_pass_of(kernel: str) -> Callable:
     """The row pass of a kernel's name: "torch" or "triton"."""
     if kernel == "torch":
         return rows.row_pass
@@ -19,7 +20,7 @@ def row_pass_of(kernel):
     return triton_rows.row_pass
 
 
-def choose_kernel(wanted, device):
+def choose_kernel(wanted: str, device: torch.device) -> tuple[str, str]:
     """("torch" or "triton", why) for `--loss-kernel auto|torch|triton` on a torch.device."""
     if wanted != "auto":
         return wanted, f"--loss-kernel {wanted}"
@@ -36,7 +37,7 @@ def choose_kernel(wanted, device):
 
 
 @functools.cache
-def self_check(device):
+def self_check(device: torch.device) -> float | None:
     """Largest difference between the two kernels on a few random rows of LABO, or None where there is no Triton."""
     from .smoothing import Labo
 

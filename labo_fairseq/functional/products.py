@@ -17,7 +17,7 @@ class Products:
     products of half-precision operands run in half precision with float32 results; on a CPU they run in float32.
     """
 
-    def __init__(self, hidden, weight, bias, needs):
+    def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, needs: tuple | list):
         self.given = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         self.dtype = working_dtype(hidden.dtype)
         self.half = _half_type(hidden, weight)
@@ -28,24 +28,24 @@ class Products:
         self.any_gradient = any(needs)
         self.grad_hidden = torch.empty_like(self.hidden, dtype=self.dtype) if needs[0] else None
         self.grad_weight = torch.zeros_like(self.weight, dtype=self.dtype) if needs[1] else None
-        self.grad_bias = torch.zeros_like(self.bias) if needs[2] else None
+        self.grad_bias = torch.zeros_like(bias, dtype=self.dtype) if bias is not None and needs[2] else None
 
-    def new_logits(self, rows):
+    def new_logits(self, rows: int) -> torch.Tensor:
         """An uninitialized buffer for `rows` rows of logits in the working precision."""
         return torch.empty(rows, self.types, dtype=self.dtype, device=self.weight.device)
 
-    def wide_hidden(self, chunk):
+    def wide_hidden(self, chunk: slice) -> torch.Tensor:
         """The chunk's hidden states in the working precision."""
         return self.hidden[chunk].to(self.dtype)
 
-    def logits(self, chunk, buffer):
+    def logits(self, chunk: slice, buffer: torch.Tensor) -> torch.Tensor:
         """Logits of the chunk, a view of the buffer."""
         h = self.hidden[chunk]
         z = buffer[: len(h)]
         self._mm(h, self.weight.t(), z)
         return z if self.bias is None else z.add_(self.bias)
 
-    def add_chunk(self, chunk, gradient):
+    def add_chunk(self, chunk: slice, gradient: torch.Tensor) -> None:
         """Take in the gradient of the chunk's logits."""
         if self.grad_bias is not None:
             self.grad_bias.add_(gradient.sum(0))
@@ -65,7 +65,7 @@ class Products:
                 # the first chunk need not read what nothing has been added to
                 self.grad_weight.addmm_(gradient.t(), self.hidden[chunk], beta=1 if chunk.start else 0)
 
-    def scaled(self, factor):
+    def scaled(self, factor: torch.Tensor | None) -> list:
         """The three gradients times the incoming one, rounded to the types of the inputs only after that."""
         if factor is None:
             return [None] * 3

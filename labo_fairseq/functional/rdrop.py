@@ -1,15 +1,16 @@
 """R-Drop (Liang et al. 2021): two dropout passes whose predictions are pulled together, around any other loss."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import ClassVar
 
 import torch
 
-from .rows import RowPass, log_sum, of_rows, row_pass
+from .contract import PassLoss, RowLoss
+from .rows import RowPass, log_sum, row_pass
 
 
 @dataclass(frozen=True)
-class RDrop:
+class RDrop(PassLoss):
     """The base loss of both passes plus w/2·[KL(p₁‖p₂) + KL(p₂‖p₁)], in the form of fairseq and of the authors.
 
     Rows come in pairs: rows 2i and 2i+1 are the same token in the first and in the second pass. The value of the pair
@@ -17,22 +18,35 @@ class RDrop:
 
     base: any loss object
     weight: w, at least 0
+
+    >>> from labo_fairseq.functional import CrossEntropy, RDrop, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]).log()  # one token, two passes
+    >>> token_loss(z, torch.tensor([0, 0]), RDrop(CrossEntropy(), 1.0)).loss  # log 2 + log 4 + the symmetric KL
+    tensor([2.2527, 0.0000])
     """
 
-    base: Any
+    base: RowLoss
     weight: float
 
-    rows_per_token = 2
+    rows_per_token: ClassVar[int] = 2
 
     @property
-    def prior(self):
+    def prior(self) -> str | torch.Tensor | None:
         return self.base.prior
 
-    def of_rows(self, rows, masked):
-        """See rows.of_rows; what the base knows about a token is the same in both passes."""
-        return replace(self, base=of_rows(self.base, rows // self.rows_per_token, masked))
+    def of_rows(self, rows: torch.Tensor, masked: torch.Tensor | None) -> RowLoss:
+        """See contract.RowLoss; what the base knows about a token is the same in both passes."""
+        return replace(self, base=self.base.of_rows(rows // self.rows_per_token, masked))
 
-    def row_pass(self, z, target, gradient, prior_logit, masked, scratch):
+    def row_pass(
+        self,
+        z: torch.Tensor,
+        target: torch.Tensor,
+        gradient: bool,
+        prior_logit: torch.Tensor | None,
+        masked: torch.Tensor | None,
+        scratch: torch.Tensor | None,
+    ) -> RowPass:
         """See rows.row_pass."""
         pull, divergence = self._pull(z, masked)
         out = row_pass(z, target, self.base, gradient, prior_logit, masked, scratch)

@@ -10,11 +10,16 @@ All logarithms are natural (nats). All statistics are relative to the row's larg
 is invariant to adding a constant to a row, and the shift keeps float32 exact to about 2e-7 even at V = 32k.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+
+if TYPE_CHECKING:  # contract.py is built on this module
+    from .contract import RowLoss
 
 # stands for −inf where 0·(−inf) would be NaN; exp() of it is 0 in float32 and float64
 _MASKED = -1e30
@@ -37,22 +42,22 @@ class Rows:
     target: torch.Tensor
     peak: torch.Tensor
     types: float | torch.Tensor
-    log_sum_tau: torch.Tensor | None = None
-    prior: torch.Tensor | None = None
-    mean: torch.Tensor | None = None
+    log_sum_tau: Any = None
+    prior: Any = None
+    mean: Any = None
 
     @property
-    def nll(self):
+    def nll(self) -> torch.Tensor:
         """Negative log-likelihood −log p_k in nats, (n,)."""
         return self.log_sum - self.target
 
     @property
-    def entropy(self):
+    def entropy(self) -> torch.Tensor:
         """Entropy H(p) in nats, (n,), in [0, log K]."""
         return self.log_sum - self.mean
 
     @property
-    def log_types(self):
+    def log_types(self) -> float | torch.Tensor:
         """log K, a float or (n,)."""
         return self.types.log() if torch.is_tensor(self.types) else math.log(self.types)
 
@@ -82,63 +87,66 @@ class RowPass(NamedTuple):
     log_sum: torch.Tensor
 
 
-def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
+def row_pass(
+    z: torch.Tensor,
+    target: torch.Tensor,
+    loss: RowLoss,
+    gradient: bool = True,
+    prior_logit: torch.Tensor | None = None,
+    masked: torch.Tensor | None = None,
+    scratch: torch.Tensor | None = None,
+) -> RowPass:
     """Value and negative log-likelihood of a loss for n rows of logits; the logits turn into the gradient in place.
 
-    A loss whose gradient needs more than the five terms brings a pass of its own, the method `row_pass` with the same
-    arguments and the same contract.
+    A loss whose gradient needs more than the five terms has a pass of its own (contract.PassLoss).
 
     z: logits (n, V), float32 or float64, contiguous; on return ∂value/∂z without the prior's term where `gradient`,
         otherwise undefined
     target: indices (n,) into the V types
-    loss: an object with `terms(rows)` and the attributes `temperature`, `needs_mean` and `prior`
+    loss: a contract.RowLoss; where it holds something for every token, `loss.of_rows` of these rows
     prior_logit: u·z, (n,), where the caller has it cheaper than from z (h·(Wᵀu)); otherwise it is formed here
     masked: types that are −inf, as a bool tensor (V,) or (n, V); None where there are none
     scratch: a tensor like z to work in, so that a loop over chunks does not allocate one each time
     A prior of one distribution per row, (n, V), enters the gradient here. Raises ValueError where a target is masked.
     """
-    if hasattr(loss, "row_pass"):
+    if loss.own_pass:
         return loss.row_pass(z, target, gradient, prior_logit, masked, scratch)
     types, peak, target_logit = shift_rows(z, target, masked)
     prior = None
     if loss.prior is not None:
         prior = _prior_mean(z, loss.prior, masked, types) if prior_logit is None else prior_logit - peak
-    tempered = loss.temperature is not None
+    tau = loss.temperature
     # p may take the place of z only where no later term reads z
-    keep_z = tempered or loss.needs_mean
+    keep_z = tau is not None or loss.needs_mean
     p = torch.softmax(z, 1, out=(torch.empty_like(z) if scratch is None else scratch) if keep_z else z)
     rows = Rows(log_sum(p), target_logit, peak, types, prior=prior)
     if loss.needs_mean:
         # not a batched dot product, whose plain summation loses two digits over 32k types and is slower on a CPU
         rows.mean = (p * z).sum(1)
     q = None
-    if tempered:
-        q = z.mul_(1 / loss.temperature)
+    if tau is not None:
+        q = z.mul_(1 / tau)
         torch.softmax(q, 1, out=q)
         rows.log_sum_tau = log_sum(q)
     value, weights = loss.terms(rows)
+    # what a loss knows of each token, such as a teacher's probabilities, may be of another precision
+    weights = Coefficients(*(w.to(z) if torch.is_tensor(w) else w for w in weights))
     if gradient:
         _gradient_in_place(z, p, q, rows, weights)
         _add_at(z, target, weights.e)
-        if has_row_priors(loss):
-            z.add_(loss.prior * _column(weights.d))
-    return RowPass(value, rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
+        if torch.is_tensor(loss.prior) and has_row_priors(loss):
+            z.add_(loss.prior.to(z) * _column(weights.d))
+    return RowPass(value.to(z), rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
 
 
-def of_rows(loss, rows, masked=None):
-    """The loss of these rows: a loss that holds something for every token (a teacher) brings a method of this name.
-
-    rows: indices (n,) into the tokens of the batch; masked: as in row_pass
-    """
-    return loss.of_rows(rows, masked) if hasattr(loss, "of_rows") else loss
-
-
-def has_row_priors(loss):
+def has_row_priors(loss: RowLoss) -> bool:
     """Whether the loss's prior is one distribution per row, (n, V)."""
     return torch.is_tensor(loss.prior) and loss.prior.dim() == 2
 
 
-def shift_rows(z, target, masked):
+def shift_rows(
+    z: torch.Tensor, target: torch.Tensor, masked: torch.Tensor | None
+) -> tuple[float | torch.Tensor, torch.Tensor, torch.Tensor]:
     """Subtract each row's largest logit in place; returns K, that logit (n,) and the target's shifted one (n,)."""
     types = float(z.size(1)) if masked is None else _mask(z, target, masked)
     peak = z.amax(1)
@@ -160,7 +168,9 @@ def _gradient_in_place(z, p, q, rows, weights):
         z.copy_(p)
 
 
-def prior_row(prior, types, like, masked=None):
+def prior_row(
+    prior: str | torch.Tensor, types: float | torch.Tensor, like: torch.Tensor, masked: torch.Tensor | None = None
+) -> torch.Tensor:
     """The prior `u` as a tensor: (V,), or (n, V) where the masks of the rows differ. Sums to 1 along the last axis.
 
     prior: "uniform" (over the K types that are not masked) or a tensor (V,)
@@ -171,7 +181,7 @@ def prior_row(prior, types, like, masked=None):
     return prior.to(like)
 
 
-def log_sum(p):
+def log_sum(p: torch.Tensor) -> torch.Tensor:
     """log Σ exp(z − max z) of rows whose softmax is `p`, (n,)."""
     # the largest probability is exp(0) over the sum of exponentials, so the softmax kernel has the sum already
     return p.amax(1).log().neg_()
@@ -181,7 +191,7 @@ def _prior_mean(z, prior, masked, types):
     if isinstance(prior, str):
         return (z if masked is None else z.masked_fill(masked, 0.0)).sum(1) / types
     if prior.dim() == 2:
-        return (z * prior).sum(1)
+        return (z * prior.to(z)).sum(1)
     return z @ prior.to(z)
 
 

@@ -8,20 +8,30 @@ import torch
 import triton
 import triton.language as tl
 
+from .contract import RowLoss
 from .rows import RowPass, Rows, has_row_priors
 from .rows import row_pass as torch_row_pass
 
 _BLOCK = 4096
 
 
-def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scratch=None):
+def row_pass(
+    z: torch.Tensor,
+    target: torch.Tensor,
+    loss: RowLoss,
+    gradient: bool = True,
+    prior_logit: torch.Tensor | None = None,
+    masked: torch.Tensor | None = None,
+    scratch: torch.Tensor | None = None,
+) -> RowPass:
     """As rows.row_pass. Losses with their own pass or a prior per row, and masked types, take that one, in torch."""
-    if hasattr(loss, "row_pass") or has_row_priors(loss) or masked is not None or z.dtype == torch.float64:
+    if loss.own_pass or has_row_priors(loss) or masked is not None or z.dtype == torch.float64:
         return torch_row_pass(z, target, loss, gradient, prior_logit, masked, scratch)
-    tempered = loss.temperature is not None
+    tau = loss.temperature
+    tempered = tau is not None
     stats = torch.empty(6, len(z), device=z.device)
     grid = (len(z),)
-    inverse = 1 / loss.temperature if tempered else 1.0
+    inverse = 1.0 if tau is None else 1 / tau
     block = min(_BLOCK, triton.next_power_of_2(z.size(1)))
     if len(z):
         _statistics[grid](z, target, stats, z.size(1), z.stride(0), len(z), inverse, TEMPERED=tempered, BLOCK=block)
@@ -32,8 +42,9 @@ def row_pass(z, target, loss, gradient=True, prior_logit=None, masked=None, scra
     if loss.prior is not None:
         rows.prior = _prior(z, loss.prior, total, peak) if prior_logit is None else prior_logit - peak
     value, weights = loss.terms(rows)
+    value = value.float()
     if gradient and len(z):
-        coefficients = torch.stack([_vector(w, value) for w in (weights.a, weights.b, weights.c, weights.e)])
+        coefficients = torch.stack([_vector(w, value) for w in (weights.a, weights.b, weights.c, weights.e)]).float()
         flags = {"TEMPERED": tempered, "CURVED": weights.c is not None, "BLOCK": block}
         _gradient[grid](z, target, stats, coefficients, z.size(1), z.stride(0), len(z), inverse, **flags)
     return RowPass(value, rows.nll, weights.d, rows.log_sum)

@@ -1,16 +1,16 @@
 """Teacher-free regularization: distillation from a teacher that is written by hand."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
+from .contract import RowLoss
 from .rows import Coefficients, Rows
 from .smoothing import UNIFORM
 
 
 @dataclass(frozen=True)
-class VirtualTeacher:
+class VirtualTeacher(RowLoss):
     """(1−α)·(−log p_k) + α·s·KL(u‖softmax(z/τ)), u the softened teacher d (Yuan et al. 2020, section 5).
 
     d gives the true class `correct` and the others equal shares. u is one value at the true class and another at the
@@ -23,6 +23,11 @@ class VirtualTeacher:
         what a temperature does to a model
     student_temperature: τ, above 0
     scale: s
+
+    >>> from labo_fairseq.functional import VirtualTeacher, token_loss
+    >>> z = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    >>> token_loss(z, torch.tensor([0]), VirtualTeacher(1.0, 2.0)).loss  # KL of softmax((0.99, 0.005, 0.005)/2) and p
+    tensor([0.0050])
     """
 
     mass: float
@@ -32,14 +37,13 @@ class VirtualTeacher:
     student_temperature: float = 1.0
     scale: float = 1.0
 
-    prior: ClassVar[str] = UNIFORM
-    needs_mean: ClassVar[bool] = False
+    prior = UNIFORM
 
     @property
-    def temperature(self):
+    def temperature(self) -> float | None:
         return None if self.student_temperature == 1 else self.student_temperature
 
-    def shares(self, types):
+    def shares(self, types: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What u gives the true class and each other one, both like `types`, a tensor of numbers of classes K."""
         correct, wrong = torch.full_like(types, self.correct), (1 - self.correct) / (types - 1)
         if self.softening == "log_probs":
@@ -47,7 +51,7 @@ class VirtualTeacher:
         right = 1 / (1 + (types - 1) * torch.exp((wrong - correct) / self.teacher_temperature))
         return right, (1 - right) / (types - 1)
 
-    def terms(self, rows: Rows):
+    def terms(self, rows: Rows) -> tuple[torch.Tensor, Coefficients]:
         """Value (n,) in nats and the coefficients of its gradient."""
         # in float64: the divergence is a small difference of large terms, and these are scalars per row
         types = torch.as_tensor(rows.types, dtype=torch.float64, device=rows.log_sum.device).expand_as(rows.log_sum)

@@ -1,13 +1,17 @@
 """Accuracy, top-5 accuracy and ECE of the model's logits, logged by the task for every criterion alike."""
 
 import contextlib
+import logging
 
 import numpy as np
 import torch
 from fairseq import metrics
 
-from ..criterions._projection import unwrap
-from ..functional.calibration import BINS, BinSums
+from ..fairseq_models.projection import unwrap
+from ..functional.calibration import bin_sums
+from ..measures.calibration import BINS, ece
+
+logger = logging.getLogger(__name__)
 
 _COUNT, _CORRECT, _TOP5 = "_images", "_images_correct", "_images_top5"
 _CLEAN_COUNT, _CLEAN_CORRECT = "_images_clean", "_images_clean_correct"
@@ -37,9 +41,9 @@ class ScaledLog:
         hits, sums = logits.argmax(-1) == target, []
         for temperature in TEMPERATURES:
             log_p = torch.log_softmax(logits.double() / temperature, -1)
-            bins = BinSums.of(log_p.exp().amax(-1), hits)
+            _, confidence, correct = bin_sums(log_p.exp().amax(-1), hits, BINS)
             nll = -log_p.gather(1, target.unsqueeze(1)).sum()
-            sums.append(torch.cat([nll.view(1), bins.confidence - bins.correct]))
+            sums.append(torch.cat([nll.view(1), confidence - correct]))
         return dict(zip(_SCALED_KEYS, torch.cat(sums), strict=True))
 
     @staticmethod
@@ -49,7 +53,7 @@ class ScaledLog:
             return
         sums = np.array([sum(float(log.get(key, 0)) for log in logging_outputs) for key in _SCALED_KEYS])
         metrics.log_scalar("_images_scaled", sums)
-        metrics.log_derived("temperature", lambda meters: TEMPERATURES[_scaled(meters)[:, 0].argmin()])
+        metrics.log_derived("temperature", _temperature)
         metrics.log_derived("ece_scaled", _ece_scaled)
 
 
@@ -62,8 +66,7 @@ class AccuracyLog:
         confidence, best = torch.softmax(logits.float(), -1).max(-1)
         hits = best == target
         top5 = (logits.topk(min(5, logits.size(-1))).indices == target.unsqueeze(-1)).any(-1)
-        sums = BinSums.of(confidence, hits)
-        bins = torch.cat([sums.count, sums.confidence, sums.correct])
+        bins = bin_sums(confidence, hits, BINS).flatten()
         counts = {_COUNT: len(target), _CORRECT: hits.sum(), _TOP5: top5.sum()}
         return {**counts, **dict(zip(_BIN_KEYS, bins, strict=True))}
 
@@ -103,11 +106,20 @@ def _scaled(meters):
     return meters["_images_scaled"].sum.reshape(len(TEMPERATURES), 1 + BINS)
 
 
+def _temperature(meters):
+    best = int(_scaled(meters)[:, 0].argmin())
+    if best in (0, len(TEMPERATURES) - 1):
+        logger.warning(
+            "temperature: %s is the end of what --report-scaled-ece tries: labo classify-report searches further",
+            TEMPERATURES[best],
+        )
+    return TEMPERATURES[best]
+
+
 def _ece_scaled(meters):
     sums = _scaled(meters)
     return round(float(np.abs(sums[sums[:, 0].argmin(), 1:]).sum() / meters[_COUNT].sum), 4)
 
 
 def _ece(meters):
-    sums = torch.as_tensor(meters["_images_bins"].sum).view(3, BINS)
-    return round(float(BinSums(*sums).ece()), 4)
+    return round(float(ece(meters["_images_bins"].sum.reshape(3, BINS))), 4)

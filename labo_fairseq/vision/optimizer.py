@@ -9,8 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
-from ..criterions._base import within
-from ..errors import UserError
+from ..errors import UserError, within
 
 
 @dataclass
@@ -100,15 +99,15 @@ class TorchSGD(FairseqOptimizer):
 
 def _layers(flag, text):
     """{layer: number} of 'layer=number,layer=number'."""
-    found = {}
+    layers = {}
     for entry in text.split(",") if text else ():
         name, _, value = entry.partition("=")
         try:
-            found[name.strip()] = float(value)
+            layers[name.strip()] = float(value)
         except ValueError:
             raise UserError(f"{flag}: '{entry}' is not LAYER=NUMBER") from None
-        within(f"{flag} {name}", found[name.strip()], 0)
-    return found
+        within(f"{flag} {name}", layers[name.strip()], 0)
+    return layers
 
 
 def _check_names(flag, layers, names):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from ..analysis import predictions
-from ..calibration.collect import collect, is_of_images, load_models
-from ..criterions._prior import settings_of
 from ..errors import UserError
+from ..fairseq_models.loading import is_of_images, load_models, settings_of
+from ..fairseq_models.tokens import collect
 from ..files import sha256
+from ..records import predictions
 
 
 def predict(checkpoint, subsets, data=None, cpu=False):
@@ -28,7 +28,7 @@ def predict(checkpoint, subsets, data=None, cpu=False):
             tokens = collect(models, task, subset, folder)
             logits = [tokens.members[0].logits(rows.numpy()).cpu() for rows, *_ in tokens.chunks()]
         images = task.dataset(subset).images
-        found = predictions.Predictions(
+        made = predictions.Predictions(
             torch.cat(logits).numpy(),
             tokens.target.numpy(),
             tuple(task.classes),
@@ -37,4 +37,4 @@ def predict(checkpoint, subsets, data=None, cpu=False):
             digest,
             images.clean_targets[tokens.sentence.numpy()] if images.noisy else None,
         )
-        predictions.write(found, predictions.path_beside(checkpoint, subset))
+        predictions.write(made, predictions.path_beside(checkpoint, subset))

@@ -12,8 +12,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 from omegaconf import II, MISSING
 
-from ..criterions._base import above
-from ..errors import UserError
+from ..errors import UserError, above
 
 
 @dataclass

@@ -212,9 +212,9 @@ def _download(url, md5, path):
 def _check_md5(path, md5):
     import pooch
 
-    found = pooch.file_hash(str(path), alg="md5")
-    if found != md5:
-        raise UserError(f"{path}: wrong checksum (md5 {found}, not {md5}): remove it and give --download")
+    md5_found = pooch.file_hash(str(path), alg="md5")
+    if md5_found != md5:
+        raise UserError(f"{path}: wrong checksum (md5 {md5_found}, not {md5}): remove it and give --download")
 
 
 def _lines(path):

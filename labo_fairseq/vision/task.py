@@ -15,9 +15,8 @@ from omegaconf import II, OmegaConf
 from tqdm import tqdm
 
 from ..compat.torchvision_ops import import_torchvision
-from ..criterions._base import within
-from ..errors import UserError
-from ..functional.transition import noise_matrix
+from ..errors import UserError, within
+from ..noise.transition import noise_matrix
 from .accuracy import AccuracyLog, ScaledLog, logits_of
 from .dataset import ImageDataset
 from .images import CorruptImage
@@ -86,7 +85,10 @@ class TorchvisionClassificationConfig(FairseqDataclass):
     )
     image_mode: ChoiceEnum(["auto", "rgb", "grey"]) = field(
         default="auto",
-        metadata={"help": "convert image files to colour or greyscale; auto: all must be of the first one's kind"},
+        metadata={
+            "help": "convert image files to colour or greyscale; auto: colour if the first image is in colour, and an "
+            "error where another image differs"
+        },
     )
     skip_corrupt_images: bool = field(
         default=False, metadata={"help": "leave unreadable image files out, with a warning, instead of ending"}
@@ -266,12 +268,12 @@ class TorchvisionClassificationTask(FairseqTask):
         return images.with_noise(transition.numpy(), rng)
 
     def _read_label_noise(self):
-        found = {}
+        noise = {}
         for subset, flag in NOISY_SUBSETS.items():
             spec = getattr(self.cfg, flag)
             if spec is not None:
-                found[subset] = noise_matrix(spec, len(self.classes), f"--{flag.replace('_', '-')}")
-        return found
+                noise[subset] = noise_matrix(spec, len(self.classes), f"--{flag.replace('_', '-')}")
+        return noise
 
     def _describe(self):
         images = self._splits.images("train")

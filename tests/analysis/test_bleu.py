@@ -121,7 +121,11 @@ def test_different_counts_are_refused(function):
         (["am Ende ab@@"], ["am Ende ab"]),
         (["▁ein ig e ▁Wort e", "▁ganz", ""], ["einige Worte", "ganz", ""]),
         (["a ▁ b", "c  d", "e"], ["a ▁ b", "c  d", "e"]),
-        (["user@@example mail @@ x "], ["user@@example mail x"]),
+        (["user@@example mail @@ x "], ["user@@example mail @@ x "]),  # a mark ends a piece; these do not
+        (["", "▁the ▁c at"], ["", "the cat"]),
+        (["", "", "", "", "▁a ▁b"], ["", "", "", "", "a b"]),
+        (["me@@ home", *["plain"] * 100], ["me@@ home", *["plain"] * 100]),  # too rare to be subwords
+        (["me@@ home", *["plain"] * 99], ["mehome", *["plain"] * 99]),
         (["untouched  "], ["untouched  "]),
     ],
 )

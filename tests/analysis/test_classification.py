@@ -11,10 +11,19 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from labo_fairseq import cli
-from labo_fairseq.analysis import classification, predictions
-from labo_fairseq.calibration.measures import reliability
+from labo_fairseq.analysis import classification
 from labo_fairseq.errors import UserError
 from labo_fairseq.functional import calibration as functional
+from labo_fairseq.measures.calibration import BINS, ece, reliability
+from labo_fairseq.measures.classification import (
+    confidence_and_correct,
+    confusion,
+    log_probabilities,
+    measures,
+    reliability_rows,
+)
+from labo_fairseq.measures.significance import mcnemar
+from labo_fairseq.records import predictions
 
 NAMES = ("cat", "dog", "frog", "ship", "deer", "bird", "plane")
 
@@ -41,16 +50,16 @@ def run_folder(folder, seed=0, flags=(), scale=2.0):
 def test_equal_to_torchmetrics(torchmetrics):
     metrics = torchmetrics.functional.classification
     found = make()
-    measured = predictions.measures(found)
+    measured = measures(found.logits, found.labels)
     p, labels = torch.from_numpy(found.logits).double().softmax(1), torch.from_numpy(found.labels)
     size = len(NAMES)
     for name, k in (("accuracy", 1), ("top5", 5)):
         expected = metrics.multiclass_accuracy(p, labels, num_classes=size, average="micro", top_k=k)
         assert measured[name] == pytest.approx(float(expected), abs=1e-6)
-    expected = metrics.multiclass_calibration_error(p, labels, num_classes=size, n_bins=predictions.BINS)
+    expected = metrics.multiclass_calibration_error(p, labels, num_classes=size, n_bins=BINS)
     assert measured["ece"] == pytest.approx(float(expected), abs=1e-6)
     expected = metrics.multiclass_confusion_matrix(p, labels, num_classes=size)
-    assert (predictions.confusion(found) == expected.numpy()).all()
+    assert (confusion(found.logits, found.labels) == expected.numpy()).all()
 
 
 @settings(max_examples=25, deadline=None)
@@ -59,22 +68,21 @@ def test_equal_to_the_measures_of_training(count, classes, temperature, seed):
     """The same numbers in numpy as functional/calibration.py gives, ties included."""
     found = make(count, NAMES[:classes], seed=seed)
     found = predictions.Predictions(np.round(found.logits), *list(vars(found).values())[1:])
-    measured = predictions.measures(found, temperature)
+    measured = measures(found.logits, found.labels, temperature)
     log_p = torch.log_softmax(torch.from_numpy(found.logits).double() / temperature, 1)
     labels = torch.from_numpy(found.labels)
     p = log_p.exp().max(1).values
     # of equal logits torch may name any, so what is correct is taken from here
-    confidence, correct = predictions.confidence_and_correct(found, temperature)
+    confidence, correct = confidence_and_correct(found.logits, found.labels, temperature)
     assert torch.allclose(torch.from_numpy(confidence), p)
     hits = torch.from_numpy(correct)
     confidence = torch.from_numpy(confidence)
-    assert measured["ece"] == pytest.approx(float(functional.BinSums.of(confidence, hits).ece()), abs=1e-12)
-    area = float(functional.risk_coverage_area(confidence, hits))
-    assert measured["risk_coverage_area"] == pytest.approx(area, abs=1e-12)
+    sums = functional.bin_sums(confidence, hits)
+    assert measured["ece"] == pytest.approx(float(ece(sums)), abs=1e-12)
     nll = torch.nn.functional.nll_loss(log_p, labels)
     assert measured["nll"] == pytest.approx(float(nll), abs=1e-12)
     for row, expected in zip(
-        predictions.reliability_rows(found, temperature, "before"), reliability(confidence, hits), strict=True
+        reliability_rows(found.logits, found.labels, temperature, "before"), reliability(sums), strict=True
     ):
         assert {k: v for k, v in row.items() if k != "when"} == pytest.approx(expected, nan_ok=True)
 
@@ -82,8 +90,9 @@ def test_equal_to_the_measures_of_training(count, classes, temperature, seed):
 def test_the_temperature_has_no_slope():
     """At the minimum the mean logit under the model equals that of the true class (derivative by 1/T)."""
     found = make(2000)
-    temperature = predictions.fit_temperature(found)
-    p = np.exp(predictions.log_probabilities(found.logits, temperature))
+    temperature, problem = classification.fit_temperature(found)
+    assert problem is None
+    p = np.exp(log_probabilities(found.logits, temperature))
     slope = (p * found.logits).sum(1).mean() - found.logits[np.arange(len(found)), found.labels].mean()
     assert abs(slope) < 1e-3
     # logits N(0, 1) + 2·[true] times 2 are those of the exact posterior times 1
@@ -95,8 +104,8 @@ def test_mcnemar_is_the_binomial_test_of_the_disagreements():
     right = [p.logits.argmax(1) == p.labels for p in (one, other)]
     a, b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     expected = min(1, 2 * binom.cdf(min(a, b), a + b, 0.5))
-    assert classification.mcnemar(one, other) == pytest.approx(expected)
-    assert classification.mcnemar(one, one) == 1
+    assert mcnemar(*right) == pytest.approx(expected)
+    assert mcnemar(right[0], right[0]) == 1
 
 
 def test_seeds_have_a_mean_a_deviation_and_a_test():
@@ -136,7 +145,8 @@ def test_the_report_needs_neither_the_model_nor_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.rpartition("}")[0] + "}")["systems"]
     assert {name: len(seeds) for name, seeds in found.items()} == {"a1": 2, "b": 1}
-    expected = predictions.measures(make(seed=103))
+    last = make(seed=103)
+    expected = measures(last.logits, last.labels)
     assert found["b"][0]["accuracy"] == expected["accuracy"]
     assert found["b"][0]["signature"] == "ece|bins:15|unit:image|T:1|n:200"
     for folder in ("out", "both"):

@@ -7,6 +7,7 @@ import pytest
 from _analysis import detokenized, entry, finished_run, labo, prepared_corpus, sacrebleu, write
 
 from labo_fairseq.analysis import confidence, frequency
+from labo_fairseq.analysis.references import of_lines
 from labo_fairseq.analysis.systems import read_system
 from labo_fairseq.errors import UserError
 
@@ -15,14 +16,14 @@ NEEDS_MATPLOTLIB = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is 
 
 @pytest.fixture
 def log(tmp_path):
-    lines = entry(0, "a b", positional=[-1.0, -2.0, 0.0]) + entry(1, "c", positional=[-0.5, -math.inf])
+    lines = entry(0, "a b", positional=[-1.0, -2.0, 0.0]) + entry(1, "c", positional=[-0.5, -40.0])
     return write(tmp_path / "gen.txt", lines)
 
 
 def test_probabilities_are_powers_of_two_with_the_end_of_the_sentence(log):
     first, second = confidence.token_probabilities(read_system("s", log))
     assert first.tolist() == [0.5, 0.25, 1.0]
-    assert second.tolist() == [pytest.approx(2**-0.5), 0.0]
+    assert second.tolist() == pytest.approx([2**-0.5, 2**-40])
 
 
 def test_only_the_best_translation_counts(tmp_path):
@@ -58,7 +59,7 @@ def test_confident_sentences_are_scored_first(tmp_path):
         for i, (text, c) in enumerate(zip(outputs, (0.9, 0.2, 0.1, 0.9), strict=True))
     )
     system = read_system("s", write(tmp_path / "gen.txt", lines))
-    points = confidence.risk_coverage(system, references, "ref")
+    points = confidence.risk_coverage(system, of_lines(references, "ref"))
     assert [p[0] for p in points] == list(confidence.COVERAGES) and points[0][1:3] == (1, 0.9)
     assert points[0][3] == pytest.approx(100)  # ties stay in the order of the corpus
     half = points[4]

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labo_fairseq.analysis import distillation, figures
-from labo_fairseq.analysis.distillation import Point, curve_of, smoothness
+from labo_fairseq.figures import style as figures
+from labo_fairseq.inside import distillation
+from labo_fairseq.inside.distillation import Point, curve_of, smoothness
 
 
 @settings(max_examples=50, deadline=None)

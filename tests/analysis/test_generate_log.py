@@ -3,8 +3,8 @@ import gzip
 import pytest
 from _analysis import entry, write
 
-from labo_fairseq.analysis.generate_log import is_generate_log, read_generate_log, shows_subwords
 from labo_fairseq.errors import UserError
+from labo_fairseq.records.generate_log import is_generate_log, read_generate_log, shows_subwords
 
 NBEST = """\
 2026-01-02 03:04:05 | INFO | fairseq_cli.generate | {'_name': None, 'common': {'H-0': 1}}
@@ -28,9 +28,9 @@ H-0\t-3.0e-01\ta cat
 D-0\t-3.0e-01\ta cat
 P-0\t-0.3000 -0.3000 -0.3000
 A-0\t0-0
-H-0\t-inf\t
-D-0\t-inf\t
-P-0\t-inf
+H-0\t-9.5\t
+D-0\t-9.5\t
+P-0\t-9.5000
 A-0\t
 2026-01-02 03:04:06 | INFO | fairseq_cli.generate | Translated 2 sentences
 Generate test with beam=5: BLEU4 = 100.00, 100.0/100.0/100.0/100.0 (BP=1.000, ratio=1.000, syslen=5, reflen=5)
@@ -51,7 +51,7 @@ def test_every_field_of_an_nbest_log(tmp_path):
     assert (best.alignment, second.alignment, cat.hypotheses[1].alignment) == ("0-0 1-1", "0-1", "")
     assert best.confidence is None  # C- is a constraint here
     assert (cat.id, cat.hypotheses[0].score) == (0, -0.3)
-    assert cat.hypotheses[1].tokens == () and cat.hypotheses[1].score == -float("inf")
+    assert cat.hypotheses[1].tokens == () and cat.hypotheses[1].score == -9.5
 
 
 def test_order_of_lines_does_not_matter(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labo_fairseq.analysis import figures
-from labo_fairseq.analysis.information import estimate
 from labo_fairseq.errors import UserError
+from labo_fairseq.figures import style as figures
+from labo_fairseq.inside.information import estimate
 
 
 def draws_of(means, deviation, times, seed=0):

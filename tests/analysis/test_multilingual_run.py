@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from labo_fairseq.analysis.run_folder import read_corpus
 from labo_fairseq.errors import UserError
+from labo_fairseq.records.run_folder import read_corpus
 
 
 @pytest.fixture

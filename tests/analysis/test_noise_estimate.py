@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from labo_fairseq import cli
-from labo_fairseq.analysis import noise_estimate, predictions
+from labo_fairseq.measures.classification import log_probabilities
+from labo_fairseq.noise import estimate as noise_estimate
+from labo_fairseq.records import predictions
 
 
 def made_up(clean_rate, count=4000, classes=10, sharpness=4.0, seed=0):
@@ -14,7 +16,7 @@ def made_up(clean_rate, count=4000, classes=10, sharpness=4.0, seed=0):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(count, classes))
     z[np.arange(count), rng.integers(classes, size=count)] += sharpness * rng.exponential(2, count)
-    p = np.exp(predictions.log_probabilities(z))
+    p = np.exp(log_probabilities(z))
     clean = (rng.random(count)[:, None] > p.cumsum(1)[:, :-1]).sum(1)
     wrong = rng.random(count) > clean_rate
     noisy = np.where(wrong, (clean + rng.integers(1, classes, count)) % classes, clean)
@@ -55,7 +57,7 @@ def test_labels_that_all_agree_are_clean():
 
 def test_the_likelihood_is_the_mixture():
     one = made_up(0.8, count=50)
-    p = np.exp(predictions.log_probabilities(one.logits, 2.0))
+    p = np.exp(log_probabilities(one.logits, 2.0))
     noisy = 0.7 * p + 0.3 / 9 * (1 - p)  # kept, or changed from another class
     expected = -np.log(noisy[np.arange(50), one.labels]).mean()
     got = noise_estimate.negative_log_likelihood(one.logits, one.labels, 0.7, 2.0)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labo_fairseq.analysis import inside_figures, penultimate
 from labo_fairseq.errors import UserError
+from labo_fairseq.figures import inside as inside_figures
+from labo_fairseq.inside import penultimate
 
 SEEDS = st.integers(0, 2**31)
 

@@ -3,17 +3,15 @@
 import math
 
 import pytest
-import torch
 
-from labo_fairseq.analysis.run_folder import read_reliability
-from labo_fairseq.calibrate import reliability_lines
-from labo_fairseq.calibration.measures import reliability
+from labo_fairseq.measures.calibration import bin_sums, reliability
+from labo_fairseq.records.reliability import read_reliability, write_reliability
 
 
 def test_a_diagram_with_empty_bins_is_read_back(tmp_path):
-    confidence = torch.tensor([0.95, 0.5, 0.55])
-    made = {when: reliability(confidence, torch.tensor([True, False, True])) for when in ("before", "after")}
-    (tmp_path / "reliability.tsv").write_text("".join(reliability_lines(made)), encoding="utf-8")
+    confidence = [0.95, 0.5, 0.55]
+    made = {when: reliability(bin_sums(confidence, [True, False, True])) for when in ("before", "after")}
+    write_reliability(made, tmp_path / "reliability.tsv")
     found = read_reliability(tmp_path)
     expected = [{"when": when, **row} for when, rows in made.items() for row in rows]
     assert len(found) == len(expected) == 30

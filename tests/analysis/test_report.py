@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 import pytest
 from _analysis import finished_run, labo, prepared_corpus, write
 
-from labo_fairseq.analysis import figures, page
-from labo_fairseq.analysis.run_folder import read_reliability
-from labo_fairseq.analysis.tables import TextTable
 from labo_fairseq.errors import UserError
+from labo_fairseq.figures import page
+from labo_fairseq.figures.reliability import reliability
+from labo_fairseq.records.reliability import read_reliability
+from labo_fairseq.records.tables import TextTable
 
 pytest.importorskip("matplotlib", reason="the report needs matplotlib")
 EVIL = '<script>alert(1)</script> <img/src=x/onerror=alert(1)> &amp; "quoted"'
@@ -77,7 +78,7 @@ def test_the_page_needs_nothing_else(html):
     assert not {"link", "iframe", "object", "embed", "base"} & set(found.tags)
     places = [value for _, name, value in found.attributes if name in ("src", "href", "srcset", "data")]
     assert all(re.match(r"data:image/png;base64,|#section\d+$", place) for place in places)
-    assert "url(" not in page.STYLE and "@import" not in page.STYLE
+    assert "url(" not in html and "@import" not in html
     assert ("meta", "name", "viewport") in found.attributes
     images = [value for tag, name, value in found.attributes if tag == "img" and name == "src"]
     assert len(images) == 5 and all(base64.b64decode(image.partition(",")[2]).startswith(PNG) for image in images)
@@ -183,7 +184,7 @@ def test_reliability_files(tmp_path):
 def test_ece_of_a_reliability_file_by_hand(tmp_path):
     write(tmp_path / "reliability.tsv", RELIABILITY + "before\t0.9\t1.0\t10\t0.95\t0.5\t0.4\t0.6\n")
     rows = [row for row in read_reliability(tmp_path) if row["when"] == "before" and row["count"]]
-    axes = figures.reliability(rows, "x").axes[0]
+    axes = reliability(rows, "x").axes[0]
     (label,) = (text.get_text() for text in axes.get_legend().get_texts() if "before" in text.get_text())
     assert label == f"before calibration (ECE {(40 * 0.1 + 10 * 0.45) / 50:.3f})"
 

@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 
 import pytest
 from _analysis import entry, labo, sacrebleu, write
@@ -42,6 +43,7 @@ def folder(tmp_path):
 
 def table(result):
     """Rows (lists of fields) and comment lines of a TSV on standard output."""
+
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     return [line.split("\t") for line in lines if line[0] != "#"], [line for line in lines if line[0] == "#"]
@@ -130,9 +132,9 @@ def test_tokenized_text_is_warned_about(folder):
             "gen.txt: 3 sentences, but short.txt has 2: the first ",
         ),
         (["--system", "s=gen.txt"], "--reference: missing"),
-        (["--reference", "ref.txt", "--system", "gen.txt"], "--system: gen.txt: must read NAME=FILE"),
-        (["--reference", "ref.txt", "--system", "=gen.txt"], "must read NAME=FILE"),
-        (["--reference", "ref.txt", "--system", "a\tb=gen.txt"], "a name must be printable"),
+        (["--reference", "ref.txt", "--system", "gen.txt"], "--system: gen.txt: no name or no file: write NAME=FILE"),
+        (["--reference", "ref.txt", "--system", "=gen.txt"], "--system: =gen.txt: no name or no file: write NAME=FILE"),
+        (["--reference", "ref.txt", "--system", "a\tb=gen.txt"], "has control characters or begins with '#': choose"),
         (
             ["--reference", "ref.txt", "--system", "s=gen.txt", "--system", "s=gen.txt"],
             "--system: s=gen.txt: given twice",
@@ -205,11 +207,23 @@ def test_seeds_have_mean_deviation_and_a_test(folder):
 
 
 def test_compound_split(folder):
-    arguments = ("score", "--compound-split", "--reference", "ref.tok", "--system", "s=gen.txt")
-    rows, comments = table(labo(*arguments, cwd=folder))
+    """Vaswani et al. 2017: `a-b` counts as three tokens, so that a compound can be right in part."""
+    write(folder / "compound.ref", "the well-known five-year plan of the two\n")
+    write(folder / "compound.hyp", "the well-known ten-year plan of the two\n")
+    arguments = ("score", "--compound-split", "--reference", "compound.ref", "--system", "s=compound.hyp", "--json")
+    plain, split = json.loads(labo(*arguments, cwd=folder).stdout)["systems"][0]["scores"]
+
+    # by hand: n-grams of the hypothesis that the reference has too, of orders 1 to 4
+    def bleu(right, total):
+        return 100 * math.exp(sum(math.log(r / t) for r, t in zip(right, total, strict=True)) / 4)
+
+    # "the well-known ten-year plan of the two": 7 tokens, of which one is wrong
+    assert plain["value"] == pytest.approx(bleu([6, 4, 2, 1], [7, 6, 5, 4]))
+    # "the well - known ten - year plan of the two": 11 tokens, of which one is wrong
+    assert split["value"] == pytest.approx(bleu([10, 8, 6, 4], [11, 10, 9, 8]))
+    assert "tok:none" in plain["signature"] and "tok:compound-split" in split["signature"]
+    rows, _ = table(labo(*arguments[:-1], cwd=folder))
     assert rows[0] == ["system", "BLEU (tokenized)", "BLEU (tokenized, compounds split)"]
-    assert rows[1][1] == rows[1][2]  # there is no hyphen here
-    assert "tok:none" in comments[0] and "tok:compound-split" in comments[1]
 
 
 def test_subwords_of_text_files_are_joined(folder):

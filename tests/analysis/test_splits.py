@@ -45,7 +45,7 @@ def test_ties_never_separate_pairs(tmp_path_factory, data):
     parts = 3 if size is None or 2 * size < len(source) else 1
     found = frequency.split_by_score(frequency.frequency_scores(source, COUNTS), parts, size)
     folder = tmp_path_factory.mktemp("splits")
-    splits.write_splits(folder, found, source, references)
+    splits.write_splits(folder, found, source, [references])
     written = []
     for split in found:
         sides = [(folder / f"{split.name}.{kind}").read_text().splitlines() for kind in ("source", "reference")]

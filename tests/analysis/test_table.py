@@ -4,7 +4,8 @@ import shutil
 import pytest
 from _analysis import CONFIG, RESUMED, entry, epoch_end, inner, labo, sacrebleu, valid, write
 
-from labo_fairseq.analysis.run_folder import method_name, read_run, settings_of
+from labo_fairseq.analysis.runs import read_run
+from labo_fairseq.records.run_folder import method_name, settings_of
 
 RAW = ["Two dogs run over the green meadow.", "A man's hat lies on the old wooden bench."]
 TOK = ["two dogs run over the green meadow .", "a man &apos;s hat lies on the old wooden bench ."]

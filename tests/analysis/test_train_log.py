@@ -3,8 +3,8 @@ import gzip
 import pytest
 from _analysis import CONFIG, RESUMED, epoch_end, inner, valid, write
 
-from labo_fairseq.analysis.train_log import parse_line, read_train_log
 from labo_fairseq.errors import UserError
+from labo_fairseq.records.train_log import parse_line, read_train_log
 
 
 # written by fairseq 0.12.2: --log-interval 10, 14 updates per epoch, killed after update 50, resumed from the

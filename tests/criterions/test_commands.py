@@ -72,7 +72,7 @@ def test_priors_are_counted_on_the_target_side(train, tmp_path, tiny_bin):
 
     from fairseq.data import Dictionary
 
-    from labo_fairseq.criterions._prior import target_counts
+    from labo_fairseq.fairseq_models.target_counts import target_counts
 
     dictionary = Dictionary.load(str(tiny_bin / "dict.en.txt"))
     cfg = SimpleNamespace(data=str(tiny_bin), source_lang="de", target_lang="en", train_subset="train")

@@ -11,9 +11,9 @@ import torch
 from fairseq.data import Dictionary, data_utils
 
 import labo_fairseq
-from labo_fairseq.analysis.generate_log import read_generate_log
 from labo_fairseq.cli import main
 from labo_fairseq.compat.checkpoints import load_safely
+from labo_fairseq.records.generate_log import read_generate_log
 
 USER_DIR = Path(labo_fairseq.__file__).parent
 STUDENT = (

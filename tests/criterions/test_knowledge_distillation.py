@@ -10,9 +10,9 @@ import torch
 from _cases import cross_entropy, kl
 from _models import build, run
 
-from labo_fairseq import distill_targets
 from labo_fairseq.cli import main
 from labo_fairseq.errors import UserError
+from labo_fairseq.fairseq_models import teacher_targets
 
 PRESETS = {
     "labo": {"distill_weight": 0.5, "distill_scale": "none"},
@@ -107,7 +107,7 @@ def test_a_teacher_without_a_plain_projection(student, teachers, monkeypatch):
     (task, model), (paths, models) = student, teachers
     batch = _teachers.batch_of(task)
     criterion = distill(task, paths[0])
-    monkeypatch.setattr("labo_fairseq.criterions._teacher.obstacle", lambda model: "it has a kind of its own")
+    monkeypatch.setattr("labo_fairseq.fairseq_models.teacher.obstacle", lambda model: "it has a kind of its own")
     expected = expectation(task, model, batch, mean_log_probs(models[:1], batch), {"distill_weight": 0.5})
     assert_same(run(criterion, model, batch), expected)
 
@@ -213,7 +213,7 @@ def test_an_interrupted_run_goes_on(tiny_bin, teachers, stored, tmp_path, monkey
     out.parent.mkdir()
     line = ["distill-targets", tiny_bin, "--path", teachers[0][0], "--top-k", 3, "--out", out, "--cpu"]
     line = [*map(str, line), "--max-tokens", "60"]
-    append, calls = distill_targets._Part.append, []
+    append, calls = teacher_targets.Part.append, []
 
     def dying(self, keys, sizes, probabilities, types):
         calls.append(len(keys))
@@ -225,10 +225,10 @@ def test_an_interrupted_run_goes_on(tiny_bin, teachers, stored, tmp_path, monkey
             raise KeyboardInterrupt
         append(self, keys, sizes, probabilities, types)
 
-    monkeypatch.setattr(distill_targets._Part, "append", dying)
+    monkeypatch.setattr(teacher_targets.Part, "append", dying)
     assert main(line) == 130 and not out.exists()
     counted = []
-    monkeypatch.setattr(distill_targets._Part, "append", lambda self, *a: (counted.append(len(a[0])), append(self, *a)))
+    monkeypatch.setattr(teacher_targets.Part, "append", lambda self, *a: (counted.append(len(a[0])), append(self, *a)))
     capsys.readouterr()
     assert main(line) == 0
     table = capsys.readouterr().out.splitlines()

@@ -15,9 +15,9 @@ from fairseq.trainer import Trainer
 
 import labo_fairseq
 from labo_fairseq.cli import main
-from labo_fairseq.criterions._prior import regular_types, target_counts
-from labo_fairseq.criterions._updates import updates_done
+from labo_fairseq.compat.updates import updates_done
 from labo_fairseq.errors import UserError
+from labo_fairseq.fairseq_models.target_counts import regular_types, target_counts
 
 labo_fairseq.register()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fairseq.data import Dictionary, indexed_dataset
 
-from labo_fairseq.criterions import _prior
+from labo_fairseq.fairseq_models import target_counts as _prior
 
 
 def write(prefix, implementation, sentences, types):

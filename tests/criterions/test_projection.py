@@ -9,7 +9,7 @@ from _models import build, run
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from labo_fairseq.criterions._projection import obstacle
+from labo_fairseq.fairseq_models.projection import obstacle
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_the_number_arrives_through_data_parallel_wrappers(task, model, batch):
 
     wrapped = ModuleProxyWrapper(Wrapper(model))
     wrapped.set_num_updates(3)
-    from labo_fairseq.criterions._updates import updates_done
+    from labo_fairseq.compat.updates import updates_done
 
     assert updates_done(model) == 3 and updates_done(wrapped) == 3
 

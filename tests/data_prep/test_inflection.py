@@ -1,7 +1,7 @@
 """Inflected forms against hand-written German and English grammar."""
 
 import pytest
-from labo_fairseq.data_prep import english, german, words
+from labo_fairseq.data_prep.synthetic import english, german, words
 
 
 @pytest.mark.parametrize(

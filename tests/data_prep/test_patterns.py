@@ -1,10 +1,10 @@
 """Sentence patterns against hand-written translations."""
 
 import pytest
-from labo_fairseq.data_prep import lexicon, verbs, words
-from labo_fairseq.data_prep.clauses import Clause
-from labo_fairseq.data_prep.phrases import Attribute, Name, Phrase, Pronoun, RelativePronoun
-from labo_fairseq.data_prep.sentences import contracted, sentence
+from labo_fairseq.data_prep.synthetic import lexicon, verbs, words
+from labo_fairseq.data_prep.synthetic.clauses import Clause
+from labo_fairseq.data_prep.synthetic.phrases import Attribute, Name, Phrase, Pronoun, RelativePronoun
+from labo_fairseq.data_prep.synthetic.sentences import contracted, sentence
 
 
 def frame(infinitive, translation):

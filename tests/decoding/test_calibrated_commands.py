@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import labo_fairseq
-from labo_fairseq.analysis.generate_log import parse_generate_log
 from labo_fairseq.compat.checkpoints import load_safely
 from labo_fairseq.errors import UserError
 from labo_fairseq.functional.calibrators import Grouped, Temperature
+from labo_fairseq.records.generate_log import parse_generate_log
 
 USER_DIR = Path(labo_fairseq.__file__).parent
 SEARCH = ["--beam", 5, "--max-len-a", 1.2, "--max-len-b", 5, "--batch-size", 5, "--cpu"]

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labo_fairseq.analysis.generate_log import parse_generate_log, read_generate_log
 from labo_fairseq.calibration.file import Calibration, Member, dictionary_record, save
 from labo_fairseq.cli import main
 from labo_fairseq.decoding import translate
 from labo_fairseq.decoding.translate import Sentence, batches
 from labo_fairseq.files import sha256
 from labo_fairseq.functional.calibrators import Temperature
+from labo_fairseq.records.generate_log import parse_generate_log, read_generate_log
 
 pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install labo_fairseq[fast]")
 
@@ -147,11 +147,9 @@ subwords = st.lists(st.text("ab▁@", min_size=1, max_size=4), max_size=6)
 
 @given(subwords, st.sampled_from([None, "@@ ", "subword_nmt", "sentencepiece"]))
 def test_joining_is_that_of_fairseq(tokens, symbol):
-    from types import SimpleNamespace
-
     from fairseq.data.data_utils import post_process
 
-    display = translate._Display(SimpleNamespace(remove_bpe=symbol, tokenizer=None), "en")
+    display = translate.Display(symbol, None, "en")
     assert display._joined(tokens) == post_process(" ".join(tokens), symbol)
 
 
@@ -169,10 +167,31 @@ def test_batches_hold_every_sentence_once_within_the_limits(lengths, max_tokens,
 # --- bad input ---
 
 
-def test_a_sentence_beyond_the_positions_is_named(exported, tmp_path, capsys):
-    (tmp_path / "in").write_text("d1\n" + "d1 " * 1024 + "\n", encoding="utf-8")
-    code, _, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
-    assert code == 2 and "sentence 1: 1025 subwords" in err
+@pytest.mark.parametrize(
+    "lengths, skipped",
+    [
+        ([1, 1024, 2], [1]),
+        ([1023, 1024], [1]),  # 1023 and the end of the sentence are all 1024 positions
+        ([2000, 1, 1024, 3], [0, 2]),
+        ([1024] * 11 + [1], range(11)),
+    ],
+)
+def test_sentences_beyond_the_positions_are_skipped(exported, tmp_path, capsys, lengths, skipped):
+    (tmp_path / "in").write_text("".join("d1 " * length + "\n" for length in lengths), encoding="utf-8")
+    code, out, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in", "--beam", 1, "--max-len-b", 5)
+    assert code == 0
+    kept = [i for i in range(len(lengths)) if i not in skipped]
+    assert [line.partition("\t")[0] for line in out.splitlines() if line.startswith("H-")] == [f"H-{i}" for i in kept]
+    (warning,) = [line for line in err.splitlines() if line.startswith("warning")]
+    listed = ", ".join(map(str, list(skipped)[:10])) + ", …" * (len(skipped) > 10)
+    assert f"{len(skipped)} of {len(lengths)} sentences skipped" in warning and warning.endswith(f"ids {listed}")
+    assert f"needs {max(lengths) + 1}" in warning
+
+
+def test_nothing_but_sentences_beyond_the_positions(exported, tmp_path, capsys):
+    (tmp_path / "in").write_text("d1 " * 1024 + "\n", encoding="utf-8")
+    code, out, err = run_main(capsys, exported["plain"], "--input", tmp_path / "in")
+    assert code == 2 and out == "" and "every sentence is too long (up to 1025 subwords with its end)" in err
 
 
 def test_bytes_that_are_not_text(exported, tmp_path, capsys):

@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from labo_fairseq.analysis import predictions
 from labo_fairseq.errors import UserError
 from labo_fairseq.experiment import cells, images, schedule, spec, table
+from labo_fairseq.records import predictions
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_commands_of_a_cell(image_content, write):
     cell = cells.first_cells(experiment)[0]
     (part,) = cell.parts
     assert cell.name == "digits/cross-entropy/seed1"
-    command = " ".join(cell.train(cpu=True)).replace(cells.PACKAGE, "P")
+    command = " ".join(cell.train(cpu=True)).replace(str(cells.PACKAGE), "P")
     assert command.startswith(
         "fairseq-train data/digits --user-dir P --task torchvision_classification --image-dataset digits "
         "--best-checkpoint-metric accuracy --maximize-best-checkpoint-metric --arch fully_connected"
@@ -65,7 +65,7 @@ def finish(cell, out, valid, seed):
     """What a finished cell leaves: its predictions and its status."""
     rng = np.random.default_rng(seed)
     labels = np.arange(60) % 3
-    checkpoint = out / cell.checkpoint
+    checkpoint = out / cell.parts[0].checkpoint
     checkpoint.parent.mkdir(parents=True)
     for subset in ("valid", "test"):
         logits = rng.normal(size=(60, 3)).astype(np.float32)
@@ -157,7 +157,7 @@ def test_students_wait_for_the_teacher_of_their_seed(image_content, write, tmp_p
 
 
 def test_seeds_with_teachers_of_their_own_are_one_system(image_content, write, tmp_path):
-    from labo_fairseq.analysis.report import seeds_together
+    from labo_fairseq.figures.report import seeds_together
 
     image_content["methods"]["cross entropy"] = {"criterion": "knowledge_distillation", "teacher-path": TEACHES}
     folders = {}

@@ -1,13 +1,15 @@
 """The experiment file: what it means, and one line for every mistake in it."""
 
 import copy
+import itertools
+import re
 from pathlib import Path
 
 import pytest
-from labo_fairseq.data_prep.cli import CORPORA
 
+from labo_fairseq.cli import main
 from labo_fairseq.errors import UserError
-from labo_fairseq.experiment import cells, spec
+from labo_fairseq.experiment import cells, check, schedule, spec
 
 RECIPES = sorted((Path(__file__).parents[2] / "scripts/experiments").glob("*.yaml"))
 WITHOUT_LABO = {"chen_figures", "distillation_embedded", "guo_tables"}  # what these repeat is another paper
@@ -55,7 +57,7 @@ def changed(content, path, value):
         ("decode.lenpen", ["long"], "decode.lenpen", "a number"),
         ("decode.calibrate", "magic", "decode.calibrate", "one of none"),
         ("decode.average", -1, "decode.average", "0 for none"),
-        ("decode.splits", {"train": 3}, "decode.splits.train", "unknown key"),
+        ("decode.splits", {"train": 3}, "decode.splits.train", "unknown key: choose from valid, test"),
         ("decode.splits", {"test": 0}, "decode.splits.test", "equal"),
         ("decode.flags", {"beam": 3}, "decode.flags.beam", "set by labo experiment"),
         ("name", "", "name", "printable name"),
@@ -140,9 +142,7 @@ def test_cells_of_a_grid_and_of_varied_methods(content, write):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("profile", [None, "smoke"])
-def test_shipped_recipes_are_read(recipe, profile, monkeypatch):
-    for corpus in ("iwslt14", "wmt14"):  # may come with another part of the package
-        monkeypatch.setitem(CORPORA, corpus, CORPORA.get(corpus, "."))
+def test_shipped_recipes_are_read(recipe, profile):
     experiment = spec.read(recipe, profile)
     assert experiment.name == recipe.stem
     found = cells.first_cells(experiment)
@@ -152,3 +152,82 @@ def test_shipped_recipes_are_read(recipe, profile, monkeypatch):
     modes = {m.flags.get("smoothing-mass", "adaptive") for m in experiment.methods if m.flags["criterion"] == "labo"}
     # a table that LABO is in has both of its rows
     assert modes == (set() if recipe.stem in WITHOUT_LABO else {"adaptive", "fixed"})
+
+
+def taught(content, **teachers):
+    """The experiment with methods that have each other as teachers."""
+    path = "{direction}/NAME/seed{seed}/checkpoints/checkpoint_best.pt"
+    content["methods"] = {
+        name: {"criterion": "knowledge_distillation", **({"teacher-path": path.replace("NAME", t)} if t else {})}
+        for name, t in teachers.items()
+    }
+    content["baseline"] = next(iter(teachers))
+    return content
+
+
+@pytest.mark.parametrize(
+    ("teachers", "reason"),
+    [
+        ({"a": "b", "b": "a"}, "a and b teach each other|b and a teach each other"),
+        ({"a": "b", "b": "c", "c": "a"}, "teach each other"),
+        ({"a": None, "b": "c", "c": "b"}, "teach each other"),
+        ({"a": "a"}, "names its own checkpoint"),
+    ],
+)
+def test_teachers_in_a_circle_are_found_before_anything_runs(content, write, teachers, reason, capsys):
+    file = write(taught(content, **teachers))
+    assert main(["experiment", "run", str(file), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(rf"methods\.[abc]\.teacher-path: .*({reason})", error)
+
+
+def test_a_chain_of_teachers_is_no_circle(content, write, tmp_path):
+    check.check_teachers(spec.read(write(taught(content, a=None, b="a", c="b", d="a"))), tmp_path)
+
+
+def test_of_equal_scores_the_first_point_in_the_file_is_chosen(content, write):
+    """However the cells end."""
+    content["methods"]["labo"] = {"criterion": "labo", "rho": [0.5, 1, 0.75]}
+    experiment = spec.read(write(content))
+    method = next(m for m in experiment.methods if m.name == "labo")
+    found = [c for c in cells.first_cells(experiment) if c.method == method]
+    scores = {0.5: 20.0, 1: 30.0, 0.75: 30.0}
+    pairs = [(cell, {"state": "done", "valid": {"bleu": scores[cell.grid["rho"]]}}) for cell in found]
+    for order in itertools.permutations(pairs):
+        assert schedule.chosen_point(order, experiment.trainings[0], method) == {"rho": 1}
+
+
+FCONV = {"arch": "fconv"} | dict.fromkeys(
+    [f"{side}-{name}" for side in ("encoder", "decoder") for name in ("ffn-embed-dim", "attention-heads")]
+)
+
+
+def _checked(write, content):
+    experiment = spec.read(write(content))
+    check.check_commands(experiment, check.representatives(experiment))
+
+
+@pytest.mark.parametrize(
+    ("flag", "others"),
+    [
+        ("adam-betas", {}),
+        ("adafactor-eps", {"optimizer": "adafactor"}),
+        ("adamax-betas", {"optimizer": "adamax"}),
+        ("adaptive-softmax-cutoff", {}),
+        ("encoder-layers", FCONV),
+    ],
+)
+@pytest.mark.parametrize("part", ["train", "methods.labo"])
+def test_a_dry_run_refuses_text_that_is_code(content, write, tmp_path, flag, others, part):
+    sign = tmp_path / "executed"
+    content["train"] |= others
+    place = content["train"] if part == "train" else content["methods"]["labo"]
+    place[flag] = f"__import__('os').system('touch {sign}') or (0.9, 0.98)"
+    with pytest.raises(UserError, match=f"({part}: {flag}: .*was not evaluated|--{flag}: invalid)"):
+        _checked(write, content)
+    assert not sign.exists()
+
+
+def test_a_dry_run_takes_literals(content, write):
+    content["train"]["adam-betas"] = "(0.9, 0.98)"
+    _checked(write, content)

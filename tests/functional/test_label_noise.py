@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from labo_fairseq.errors import UserError
-from labo_fairseq.functional import label_noise
-from labo_fairseq.functional.label_noise import TYPES, optimal_mass, uniform_loss, uniform_smoothing
-from labo_fairseq.functional.transition import checked, noise_matrix, pair, read_matrix, symmetric
+from labo_fairseq.noise import theory as label_noise
+from labo_fairseq.noise.theory import TYPES, optimal_mass, uniform_loss, uniform_smoothing
+from labo_fairseq.noise.transition import checked, noise_matrix, pair, read_matrix, symmetric
 
 log = math.log
 rates, sizes = st.floats(0.05, 0.95), st.integers(2, 30)

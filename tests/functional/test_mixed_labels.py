@@ -8,14 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labo_fairseq.functional import (
-    MixedLabels,
-    RDrop,
-    ZLossAround,
-    distribution_loss,
-    learned_distribution,
-    token_loss,
-)
+from labo_fairseq.functional import MixedLabels, RDrop, ZLossAround, distribution_loss, learned_distribution, token_loss
 
 K = 10
 

@@ -17,7 +17,7 @@ from labo_fairseq.functional import (
     ZLossAround,
     token_loss,
 )
-from labo_fairseq.functional.label_noise import uniform_smoothing
+from labo_fairseq.noise.theory import uniform_smoothing
 
 EXACT = {"atol": 1e-12, "rtol": 1e-12}
 

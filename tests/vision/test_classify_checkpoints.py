@@ -10,9 +10,11 @@ from fairseq import metrics
 from fairseq_cli import train as fairseq_train
 
 from labo_fairseq import cli
-from labo_fairseq.analysis import predictions
+from labo_fairseq.analysis.classification import fit_temperature
 from labo_fairseq.calibration.file import classes_record, load
 from labo_fairseq.calibration.procedure import load_models
+from labo_fairseq.measures.classification import measures
+from labo_fairseq.records import predictions
 
 pytestmark = needs_torchvision
 
@@ -53,7 +55,7 @@ def test_predictions_are_the_models_on_plain_images(run, measured):
         with torch.no_grad():
             logits = model(**data.collater([data[i]])["net_input"])[0]
         np.testing.assert_allclose(found.logits[i], logits.numpy(), rtol=1e-4, atol=1e-5)
-    assert predictions.measures(found)["accuracy"] > 0.3
+    assert measures(found.logits, found.labels)["accuracy"] > 0.3
 
 
 def test_images_are_found_from_where_the_training_was_started(run, tmp_path, monkeypatch):
@@ -105,10 +107,10 @@ def test_calibrate_agrees_with_the_report(run, measured, tmp_path):
     calibration = load(tmp_path / "calibration.json")
     valid = predictions.read(run / "checkpoints/checkpoint_best.valid.npz")
     temperature = calibration.members[0].calibrator.temperature
-    assert temperature == pytest.approx(predictions.fit_temperature(valid), rel=2e-3)
+    assert temperature == pytest.approx(fit_temperature(valid), rel=2e-3)
     assert calibration.dictionary == classes_record([str(i) for i in range(10)])
     for when, t in (("test before", 1.0), ("test after", temperature)):
-        row, expected = calibration.measures[when]["all"], predictions.measures(found, t)
+        row, expected = calibration.measures[when]["all"], measures(found.logits, found.labels, t)
         for name in ("accuracy", "ece", "nll", "risk_coverage_area"):
             assert row[name] == pytest.approx(expected[name], abs=1e-5)
         assert row["signature"] == expected["signature"]
@@ -135,5 +137,5 @@ def test_the_checkpoint_is_left_as_it_was(run, measured):
     inside = sorted(path.name for path in (run / "checkpoints").iterdir())
     npz = ["checkpoint_best.test.npz", "checkpoint_best.valid.npz"]
     assert inside == sorted(["checkpoint_best.pt", "checkpoint_last.pt", *npz])
-    found = json.loads(json.dumps(predictions.measures(measured[1])))  # plain numbers alone
+    found = json.loads(json.dumps(measures(measured[1].logits, measured[1].labels)))  # plain numbers alone
     assert set(found) == {"accuracy", "top5", "ece", "nll", "risk_coverage_area", "signature"}

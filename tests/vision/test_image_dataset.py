@@ -10,12 +10,7 @@ from _vision import make_image_task, needs_torchvision, write_images
 from labo_fairseq.errors import UserError
 from labo_fairseq.vision.dataset import ImageDataset
 from labo_fairseq.vision.images import ArrayImages
-from labo_fairseq.vision.transforms import (
-    channel_statistics,
-    evaluation_transform,
-    normalized,
-    training_transform,
-)
+from labo_fairseq.vision.transforms import channel_statistics, evaluation_transform, normalized, training_transform
 
 pytestmark = needs_torchvision
 

@@ -14,9 +14,10 @@ from fairseq_cli import train as fairseq_train
 
 import labo_fairseq
 from labo_fairseq import cli
-from labo_fairseq.analysis import predictions
 from labo_fairseq.errors import UserError
-from labo_fairseq.functional.transition import pair
+from labo_fairseq.measures.classification import log_probabilities
+from labo_fairseq.noise.transition import pair
+from labo_fairseq.records import predictions
 
 pytestmark = needs_torchvision
 
@@ -174,7 +175,7 @@ def test_compare_and_estimate_on_a_run(run, tmp_path, capsys):
     (found,) = json.loads(capsys.readouterr().out)
     assert found["type"] == "beta" and found["clean_rate"] == pytest.approx(0.7) and found["p"] == pytest.approx(0.8)
     train = predictions.read(run / "checkpoints/checkpoint_best.train.npz")
-    log_p = predictions.log_probabilities(train.logits)
+    log_p = log_probabilities(train.logits)
     rows = np.arange(len(log_p))
     expected = -(0.7 * log_p[rows, train.clean_labels] + 0.3 * log_p[rows, (train.clean_labels + 1) % 10]).mean()
     assert found["fitted"] == pytest.approx(expected)

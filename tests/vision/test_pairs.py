@@ -15,8 +15,10 @@ from fairseq_cli import train as fairseq_train
 from torch import nn
 
 import labo_fairseq
+from labo_fairseq.analysis.classification import fit_temperature
 from labo_fairseq.criterions.pairwise_label_smoothing import TARGETS
 from labo_fairseq.errors import UserError
+from labo_fairseq.measures.classification import measures, negative_log_likelihood
 
 pytestmark = needs_torchvision
 
@@ -295,7 +297,7 @@ def test_any_architecture_has_the_second_layer(digits, arch):
 
 
 def test_ece_after_scaling_is_that_of_the_best_temperature(digits):
-    from labo_fairseq.analysis import predictions
+    from labo_fairseq.records import predictions
     from labo_fairseq.vision.accuracy import TEMPERATURES, AccuracyLog, ScaledLog
 
     torch.manual_seed(3)
@@ -308,9 +310,9 @@ def test_ece_after_scaling_is_that_of_the_best_temperature(digits):
             reduce(logs)
     values = meters.get_smoothed_values()
     found = predictions.Predictions(logits.numpy(), target.numpy(), tuple("abcdefghij"), "valid", "", "")
-    best = min(TEMPERATURES, key=lambda t: predictions.negative_log_likelihood(found, t))
-    assert values["temperature"] == best == pytest.approx(predictions.fit_temperature(found), rel=0.1)
-    assert values["ece_scaled"] == pytest.approx(predictions.measures(found, best)["ece"], abs=1e-4)
+    best = min(TEMPERATURES, key=lambda t: negative_log_likelihood(found.logits, found.labels, t))
+    assert values["temperature"] == best == pytest.approx(fit_temperature(found), rel=0.1)
+    assert values["ece_scaled"] == pytest.approx(measures(found.logits, found.labels, best)["ece"], abs=1e-4)
     assert values["ece_scaled"] < values["ece"]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from ...criterions._base import within
+from ...errors import within
 from .base import ImageClassifierConfig, architecture, at_least, initialize_as_he
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...criterions._base import above, within
+from ...errors import above, within
 from .base import ImageClassifierConfig, architecture, at_least, initialize_as_he
 
 # --- residual networks with pre-activation (He et al. 2016b) ---

@@ -1,0 +1,150 @@
+"""A training run as one row of a table: its method, scores, perplexity, speed."""
+
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from .. import __version__
+from ..errors import UserError
+from ..records.run_folder import method_name, read_corpus, read_settings
+from ..records.tables import TextTable, shown
+from ..records.train_log import read_train_log
+from . import bleu, systems
+from .bleu import Score
+from .tokenization import chosen
+
+LABO_WARMUP_UPDATES = 5000
+
+
+@dataclass
+class Run:
+    """One row of `labo table`. None stands for what is not known (yet); `problems` say why."""
+
+    name: str
+    method: str = "?"
+    updates: int | None = None
+    share_under_p_star: float | None = None  #: share of the updates that LABO ran after its warm-up; None for others
+    bleu: Score | None = None  #: detokenized, by sacreBLEU
+    tokenized_bleu: Score | None = None
+    perplexity: float | None = None  #: 2 to the power of the lowest nll_loss on the validation set
+    updates_per_second: float | None = None  #: inside training steps
+    minutes: float | None = None  #: inside training steps
+    synthetic: bool = False
+    problems: list = field(default_factory=list)  #: what is missing, and why
+
+    @property
+    def status(self):
+        """ "ok", or what is missing and why."""
+        return "; ".join(self.problems) or "ok"
+
+
+def read_run(folder):
+    """The Run of a folder. Never raises on a missing, unfinished or damaged run: its status says what is wrong."""
+    folder = Path(folder)
+    run = Run(folder.name or folder.resolve().name)
+    if not folder.is_dir():
+        run.problems.append("no such folder")
+        return run
+    for step in (_add_training, _add_scores):
+        try:
+            step(run, folder)
+        except UserError as error:
+            run.problems.append(str(error))
+    return run
+
+
+def _add_training(run, folder):
+    log_file = folder / "train.log"
+    settings = read_settings(folder)
+    log = read_train_log(log_file) if log_file.exists() else None
+    if "criterion" not in settings and log:
+        settings = {name: str(value) for name, value in log.criterion.items()} | settings
+    run.method = method_name(settings)
+    if log is None:
+        raise UserError("not started: no train.log")
+    run.updates = log.updates
+    run.updates_per_second = log.updates_per_second
+    if run.updates_per_second:
+        run.minutes = run.updates / run.updates_per_second / 60
+    if log.best:
+        run.perplexity = 2 ** min(log.best.nll_loss, 1000)  # a float holds no more
+    if run.method.startswith("labo ") and run.updates:
+        warmup = _integer(settings, "smoothing_warmup_updates", LABO_WARMUP_UPDATES)
+        run.share_under_p_star = max(0, run.updates - warmup) / run.updates
+    goal = _integer(settings, "max_update", log.max_update or 0)
+    if run.updates < goal:
+        run.problems.append(f"unfinished: {run.updates} of {goal} updates")
+
+
+def _add_scores(run, folder):
+    if read_settings(folder).get("task") == "torchvision_classification":
+        return  # images: nothing to translate
+    data_file, log = folder / "data", folder / "generate-test.txt"
+    corpus = read_corpus(folder) if data_file.exists() else None
+    run.synthetic = bool(corpus and corpus.synthetic)
+    if not log.exists():
+        raise UserError("not translated: no generate-test.txt")
+    if corpus is None:
+        raise UserError("not scored: no file `data` that names the prepared corpus")
+    system = systems.read_system(run.name, str(log))
+    references, tokens = corpus.lines("raw", corpus.target), corpus.lines("tok", corpus.target)
+    lines = systems.texts(system, references, corpus.file("raw", corpus.target))
+    tokenize = chosen(None, corpus.target, references, corpus.file("raw", corpus.target))
+    run.bleu = bleu.corpus_bleu(lines, references, corpus.lowercase, tokenize)
+    lines = systems.texts(system, tokens, corpus.file("tok", corpus.target), tokenized=True)
+    run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens, corpus.lowercase)
+
+
+def _integer(settings, name, default):
+    try:
+        return int(settings.get(name, default))
+    except ValueError as error:
+        raise UserError(f"--{name.replace('_', '-')}: {settings[name]}: is no whole number") from error
+
+
+# heading: how a Run shows under it
+COLUMNS = {
+    "run": lambda run: run.name,
+    "method": lambda run: run.method,
+    "updates": lambda run: shown(run.updates, "d"),
+    "share under P*": lambda run: shown(run.share_under_p_star, ".2f"),
+    "BLEU": lambda run: shown(run.bleu and run.bleu.value, ".2f"),
+    "BLEU (tokenized)": lambda run: shown(run.tokenized_bleu and run.tokenized_bleu.value, ".2f"),
+    "true perplexity": lambda run: shown(run.perplexity, ".2f"),
+    "updates/s": lambda run: shown(run.updates_per_second, ".2f"),
+    "minutes": lambda run: shown(run.minutes, ".1f"),
+    "status": lambda run: run.status,
+}
+
+
+PACKAGES = ("fairseq", "torch", "sacrebleu")
+
+
+def notes(runs):
+    """Lines that belong below the table: signatures, versions and, for made-up data, that it is."""
+    lines = [f"{name}: {signature}" for name, signature in _signatures(runs)]
+    if any(run.synthetic for run in runs):
+        lines.append("synthetic corpus: made from a grammar; these scores say nothing about real translation")
+    lines.append(", ".join(f"{name} {version}" for name, version in versions().items()))
+    return lines
+
+
+def versions():
+    """{package: version} of what is installed here, without importing it."""
+    installed = {"labo_fairseq": __version__}
+    for name in PACKAGES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed[name] = "not installed"
+    return installed
+
+
+def _signatures(runs):
+    scores = [score for run in runs for score in (run.bleu, run.tokenized_bleu) if score]
+    return list(dict.fromkeys((score.metric, score.signature) for score in scores))
+
+
+def table(runs):
+    """TextTable with a row for each Run."""
+    return TextTable("", [list(COLUMNS), *([show(run) for show in COLUMNS.values()] for run in runs)], notes(runs))

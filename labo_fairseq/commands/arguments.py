@@ -1,0 +1,130 @@
+"""Arguments that several commands share."""
+
+from pathlib import Path
+
+from ..analysis import bleu
+from ..analysis.frequency import MAX_UNKNOWN, SCORES, check_unknown, frequency_scores, read_dictionary, split_by_score
+from ..analysis.references import read_references, tokenizer_for
+from ..errors import UserError
+from ..measures import significance
+from ..records.predictions import checkpoint_of
+from ..records.run_folder import named_folders, seeds_together
+
+
+def add_reference_arguments(parser, required, what="reference text"):
+    """Declare --reference, --num-refs, --tokenize and --language."""
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        required=required,
+        help=f"{what}; several where there are several references",
+    )
+    parser.add_argument(
+        "--num-refs",
+        type=int,
+        metavar="N",
+        help="references in a single file, with tabs between them, as sacrebleu --num-refs",
+    )
+    parser.add_argument(
+        "--tokenize",
+        choices=bleu.TOKENIZERS,
+        metavar="NAME",
+        help=f"how BLEU splits words, as sacrebleu -tok: {', '.join(bleu.TOKENIZERS)} (default: that of --language, "
+        "else 13a)",
+    )
+    parser.add_argument("--language", metavar="XX", help="target language, such as zh, for --tokenize")
+
+
+def references_of(args, tokenized=False):
+    """(References, tokenizer) of the arguments of `add_reference_arguments`; (None, None) without --reference."""
+    if args.reference is None:
+        return None, None
+    if tokenized and args.tokenize is not None:
+        raise UserError("--tokenize: is for detokenized text: leave out --tokenized, or --tokenize")
+    references = read_references(args.reference, args.num_refs, tokenized, args.language)
+    return references, None if tokenized else tokenizer_for(references, args.tokenize, args.language)
+
+
+def add_significance_arguments(parser, default):
+    """Declare --significance, --samples, --trials and --seed."""
+    parser.add_argument(
+        "--significance",
+        choices=list(significance.TESTS),
+        default=default,
+        help="paired tests against the first system",
+    )
+    parser.add_argument("--samples", type=int, default=significance.SAMPLES, metavar="N", help="bootstrap samples")
+    parser.add_argument(
+        "--trials", type=int, default=significance.TRIALS, metavar="N", help="trials of approximate randomization"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=significance.SEED, metavar="N", help="of the random samples of these tests"
+    )
+
+
+def check_significance_arguments(args):
+    """Raises UserError where a number is too small."""
+    for name, value, least in (("samples", args.samples, 2), ("trials", args.trials, 1), ("seed", args.seed, 1)):
+        if value < least:
+            raise UserError(f"--{name}: {value}: must be {least} or more")
+
+
+def add_split_arguments(parser, required):
+    """Declare the arguments that choose the splits; `required` says whether a command can do without them."""
+    group = parser.add_argument_group("splits by training frequency")
+    group.add_argument("--dict", metavar="FILE", required=required, help="fairseq's dict.XX.txt of that side")
+    group.add_argument(
+        "--source", metavar="FILE", required=required, help="source sentences in subwords, as bpe/test.XX"
+    )
+    group.add_argument("--target", metavar="FILE", help="reference sentences in subwords, for --by target")
+    group.add_argument("--by", choices=("source", "target"), default="source", help="side whose tokens are counted")
+    group.add_argument(
+        "--score",
+        choices=list(SCORES),
+        default="mean",
+        help="of the counts of a sentence: their mean (equation 18 of LABO), mean log10, or smallest",
+    )
+    group.add_argument("--parts", type=int, default=3, metavar="N", help="number of splits")
+    group.add_argument(
+        "--size", type=int, metavar="N", help="sentences per split, as 2400 in LABO (default: all equal)"
+    )
+    group.add_argument(
+        "--max-unknown", type=float, default=MAX_UNKNOWN, metavar="SHARE", help="of tokens not in the dictionary"
+    )
+
+
+def check_split_arguments(args):
+    """Raises UserError where a number makes no sense."""
+    for name, value in (("parts", args.parts), ("size", args.size)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name}: {value}: must be 1 or more")
+    if not 0 <= args.max_unknown <= 1:
+        raise UserError(f"--max-unknown: {args.max_unknown}: must be a share, between 0 and 1")
+
+
+def splits_of(lines, file, args):
+    """The splits that the arguments of `add_split_arguments` ask for, of the subword sentences of one side."""
+    counts = read_dictionary(args.dict)
+    check_unknown(lines, counts, file, args.dict, args.max_unknown)
+    return split_by_score(frequency_scores(lines, counts, args.score), args.parts, args.size)
+
+
+def checkpoints_of(args):
+    """{name of a system: [checkpoint of each seed]} of the arguments RUN and --system. Raises UserError."""
+    if not args.runs and not args.system:
+        raise UserError("RUN: none given: name run folders, or checkpoints with --system NAME=CKPT")
+    folders = named_folders(args.runs)
+    names = {name: checkpoint_of(folder) for name, folder in folders.items()}
+    groups = seeds_together(names, folders)
+    for argument in args.system:
+        name, equals, file = argument.partition("=")
+        if not (name and equals and file) or not name.isprintable() or name.startswith("#"):
+            raise UserError(f"--system: {argument}: must read NAME=CKPT, the name printable and not beginning with '#'")
+        if name in folders:
+            raise UserError(f"--system: {name}: is the name of a RUN too: choose another")
+        if Path(file) in groups.get(name, []):
+            raise UserError(f"--system: {argument}: given twice: each training seed has a checkpoint of its own")
+        groups.setdefault(name, []).append(Path(file))
+    return groups

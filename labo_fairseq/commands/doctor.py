@@ -1,0 +1,193 @@
+"""Show what is installed, which mends of the bridge are active, and what to do where something does not work.
+
+    labo doctor
+    labo doctor --json | python -m json.tool
+
+The table says what was checked, its state (ok, active, needless, none, off, missing, failed, untried), details, and
+what to do.
+Exit code 0: training and translation would work here; 1: they would not.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..compat import build_tools
+from ..files import PACKAGE
+from ..records.tables import TextTable
+
+INSTALL = "scripts/install.sh VENV, in a clone of labo_fairseq"
+INSTALL_FAIRSEQ = "pip install --no-deps fairseq==0.12.2"
+REBUILD_FAIRSEQ = "pip install --no-deps --force-reinstall --no-cache-dir fairseq==0.12.2"
+OPTIONAL = {
+    "matplotlib": ("plots", "pip install -c constraints.txt '.[plot]'"),
+    "torchvision": ("image classification", "pip install -c constraints.txt '.[vision]'"),
+    "ctranslate2": ("fast decoding", "pip install -c constraints.txt '.[fast]'"),
+    "tensorboard": ("--tensorboard-logdir", "pip install tensorboard"),
+}
+PROBE_SECONDS = 300  # the first import of torch from a cold or remote disk takes minutes
+
+
+@dataclass
+class Row:
+    """One line of the table; `needed` says that training and translation depend on it."""
+
+    check: str
+    state: str
+    detail: str = ""
+    to_do: str = ""
+    needed: bool = False
+
+    @property
+    def bad(self):
+        """The main job fails because of this."""
+        return self.needed and self.state in ("missing", "failed", "off")
+
+
+HEADING = ["check", "state", "detail", "what to do"]
+UNTRIED = Row("fairseq commands", "untried", "first do what the rows above say")
+
+
+def add_arguments(parser):
+    """The options of `labo doctor`."""
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+
+
+def run(args):
+    """Print the table; 0 where the main job would work, else 1."""
+    rows = [*python_rows(), *package_rows(), *bridge_rows()]
+    rows += probe_rows(probe()) if not any(row.bad and row.state != "failed" for row in rows) else [UNTRIED]
+    rows += [*optional_rows(), *build_rows()]
+    works = not any(row.bad for row in rows)
+    if args.json:
+        print(json.dumps({"works": works, "rows": [asdict(row) for row in rows]}, indent=1))
+    else:
+        print(TextTable("", [HEADING, *([r.check, r.state, r.detail, r.to_do] for r in rows)]).as_tsv())
+    return 0 if works else 1
+
+
+def python_rows():
+    """Python and this package."""
+    too_old = build_tools.missing_python()
+    yield Row("python", "failed" if too_old else "ok", platform.python_version(), too_old or "", needed=True)
+    yield Row("labo_fairseq", "ok", f"{__version__} {PACKAGE}")
+
+
+def package_rows():
+    """fairseq, and whatever the metadata of this package require."""
+    yield _package_row("fairseq", "==0.12.2", INSTALL_FAIRSEQ)
+    try:
+        requirements = importlib.metadata.requires("labo_fairseq") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Row("labo_fairseq", "missing", "pip does not know it", INSTALL, needed=True)
+        return
+    for requirement in requirements:
+        if "extra ==" not in requirement:
+            name, wanted = re.match(r"([\w.-]+)\s*(.*)", requirement).groups()
+            yield _package_row(name, wanted, f"pip install -c constraints.txt '{name}{wanted}'")
+
+
+def _package_row(name, wanted, to_do):
+    version = _version(name)
+    if version is None:
+        return Row(name, "missing", f"{name}{wanted} is needed", to_do, needed=True)
+    if not _in_range(version, wanted):
+        return Row(name, "failed", f"{version}, but {name}{wanted} is needed", to_do, needed=True)
+    return Row(name, "ok", version, needed=True)
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _in_range(version, wanted):
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ImportError:  # it comes with hydra-core, whose own row says that it is missing
+        return True
+    return SpecifierSet(wanted).contains(version, prereleases=True)
+
+
+def bridge_rows():
+    """Is the import hook there, did Python load it, is it switched on?"""
+    hook = sys.modules.get("labo_fairseq_hook")
+    if os.environ.get("LABO_FAIRSEQ_COMPAT") == "0":
+        yield Row("bridge", "off", "LABO_FAIRSEQ_COMPAT=0", "unset LABO_FAIRSEQ_COMPAT", needed=True)
+    elif hook is None:
+        to_do = f"{INSTALL}; or put `import labo_fairseq_hook` before the first import of fairseq"
+        yield Row("bridge", "missing", "Python did not load labo_fairseq_hook.pth", to_do, needed=True)
+    else:
+        yield Row("bridge", "ok", hook.__file__, needed=True)
+
+
+def probe():
+    """What a fresh Python finds when it imports fairseq's commands; {"error": ...} where even that fails."""
+    command = [sys.executable, "-m", "labo_fairseq.compat.probe"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        return {"error": (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]}
+    except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def probe_rows(answer):
+    """The rows for what probe() found."""
+    if "error" in answer:
+        yield Row("fairseq commands", "failed", answer["error"], INSTALL, needed=True)
+        return
+    for mend in answer["mends"]:
+        state = "failed" if mend["outcome"].startswith("failed") else mend["outcome"]
+        yield Row(mend["mend"], state, f"{mend['failure']} [{', '.join(mend['modules'])}]")
+    for name, error in answer["extensions"].items():
+        yield Row(name, "failed" if error else "ok", error or "", REBUILD_FAIRSEQ if error else "", needed=True)
+    for name, error in answer["commands"].items():
+        yield _command_row(name, error)
+    yield _gpu_row(answer["gpus"])
+
+
+def _command_row(name, error):
+    script = Path(sys.executable).parent / name
+    on_path = shutil.which(name)
+    if error:
+        return Row(name, "failed", error, INSTALL, needed=True)
+    if not script.exists():
+        return Row(name, "missing", f"no {script}, though its module works", REBUILD_FAIRSEQ, needed=True)
+    if on_path is None or not os.path.samefile(on_path, script):
+        detail = f"{script}; the PATH leads to {on_path or 'none'}"
+        return Row(name, "ok", detail, "activate the environment", needed=True)
+    return Row(name, "ok", str(script), needed=True)
+
+
+def _gpu_row(gpus):
+    if gpus:
+        return Row("GPU", "ok", "; ".join(gpus))
+    if shutil.which("nvidia-smi"):
+        return Row("GPU", "none", "torch sees none: a CPU build?", "scripts/install.sh tells how to take a CUDA build")
+    return Row("GPU", "none", "training runs on the CPU: give fairseq --cpu")
+
+
+def optional_rows():
+    """Packages that only some commands want."""
+    for name, (purpose, to_do) in OPTIONAL.items():
+        version = _version(name)
+        yield Row(name, "ok" if version else "none", version or f"optional: {purpose}", "" if version else to_do)
+
+
+def build_rows():
+    """What building fairseq from source needs, which happens once, at its installation."""
+    checks = {"C++ compiler": build_tools.missing_compiler(), "Python headers": build_tools.missing_headers()}
+    for name, line in checks.items():
+        yield Row(name, "none" if line else "ok", "" if not line else "only needed to install fairseq", line or "")

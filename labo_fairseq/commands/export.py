@@ -1,0 +1,39 @@
+"""A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in: `labo translate` runs it.
+
+  labo export --ctranslate2 checkpoints/checkpoint_best.pt --data data/bin --calibration calibration.json --out fast
+  labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
+
+softmax(z/T) is the same model with weight and bias of the output projection divided by T; embeddings that share the
+projection's weight keep their own copy then. After the conversion both models score a few made-up sentences, and the
+folder appears under its name only if they agree; the largest difference is printed.
+
+The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
+pip install 'labo_fairseq[fast]'.
+"""
+
+
+def add_arguments(parser):
+    """Flags of `labo export`."""
+    parser.add_argument("--ctranslate2", metavar="CKPT", required=True, help="checkpoint of fairseq to convert")
+    parser.add_argument("--data", metavar="DIR", required=True, help="fairseq's binaries: the dictionaries are read")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder to make; it must not exist yet")
+    parser.add_argument(
+        "--calibration", metavar="FILE", help="calibration.json of `labo calibrate`: its temperature is folded in"
+    )
+    parser.add_argument(
+        "--calibration-mismatch",
+        choices=["refuse", "warn"],
+        default="refuse",
+        help="what to do with a calibration of another checkpoint or dictionary",
+    )
+
+
+def run(args):
+    """Convert, and print what was folded in; returns 0. Raises UserError on bad input."""
+    from ..decoding.export import export_ctranslate2
+
+    temperature, difference = export_ctranslate2(
+        args.ctranslate2, args.data, args.out, args.calibration, args.calibration_mismatch
+    )
+    print(f"temperature\t{temperature:.6g}\nlargest_difference_nats\t{difference:.2g}\nfolder\t{args.out}")
+    return 0

@@ -1,0 +1,109 @@
+"""Translates with a model that `labo export` made; prints what fairseq-generate prints, sentences in order.
+
+  labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
+  labo translate fast --remove-bpe < subwords.en
+
+The source is subwords, one sentence per line, from standard input or --input; or, with --data, a split of fairseq's
+binaries, whose targets give the T- lines. Output: S- source, T- target where there is one, H- hypothesis, D- the same
+detokenized, P- scores per token with the end of the sentence. Scores are base-2 logarithms under the exported model,
+so with its temperature; that of H- and D- is their sum divided by (tokens + 1) ** lenpen.
+
+The search is fairseq's in beam, candidates, stopping rule and length normalization; docs/fast_engine.md says where it
+differs: at near-ties, in hypotheses that the length limit cuts, and in empty sentences, which stay empty. A sentence
+that is longer than the model allows is skipped, with a line on standard error, as fairseq does: its id is missing then.
+"""
+
+import itertools
+import math
+import sys
+
+from ..decoding.translate import BPE_MARK, WINDOW, Binaries, Clock, Display, Model, Search, batches, from_text
+from ..errors import UserError
+
+SHOWN = 10  # how many ids of skipped sentences are listed
+
+
+def add_arguments(parser):
+    """Flags of `labo translate`; those that fairseq-generate has too mean the same."""
+    parser.add_argument("model", metavar="MODEL_DIR", help="folder that `labo export` made")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--input", metavar="FILE", default="-", help="source lines as subwords; - is standard input")
+    source.add_argument("--data", metavar="DIR", help="fairseq's binaries, in place of --input")
+    parser.add_argument("--gen-subset", metavar="SPLIT", default="test", help="with --data: the split")
+    parser.add_argument("--beam", type=int, default=5, help="beam size")
+    parser.add_argument("--nbest", type=int, default=1, help="hypotheses to print of each sentence")
+    parser.add_argument("--lenpen", type=float, default=1.0, help="above 1 favours longer sentences, below 1 shorter")
+    parser.add_argument("--max-len-a", type=float, default=0.0, help="at most A * (source subwords + 1) + B subwords")
+    parser.add_argument("--max-len-b", type=int, default=200, help="the B of it")
+    parser.add_argument("--max-tokens", type=int, default=12000, help="source subwords of a batch, padding included")
+    parser.add_argument("--batch-size", type=int, help="sentences of a batch; default: as many as fit --max-tokens")
+    parser.add_argument(
+        "--remove-bpe",
+        "--post-process",
+        nargs="?",
+        const=BPE_MARK,
+        choices=[BPE_MARK, "subword_nmt", "sentencepiece"],
+        help=f"join subwords in S-, T-, H- and D- lines; without a value those marked {BPE_MARK.strip()}",
+    )
+    parser.add_argument("--tokenizer", choices=["moses"], help="detokenize S-, T- and D- lines")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
+
+
+def run(args):
+    """Translate and print; returns 0. Raises UserError on bad input."""
+    search = _search(args)
+    model = Model(args.model, args.threads)
+    show = Display(args.remove_bpe, args.tokenizer, model.record["target_lang"])
+    sentences = (
+        Binaries(args.data, args.gen_subset, model.record, args.remove_bpe) if args.data else from_text(args.input)
+    )
+    total = len(sentences) if args.data else None
+    clock = Clock(total)
+    iterator = iter(sentences)
+    skipped, read = [], 0
+    while window := list(itertools.islice(iterator, WINDOW)):
+        read += len(window)
+        skipped += [sentence for sentence in window if not model.fits(sentence)]
+        window = [sentence for sentence in window if model.fits(sentence)]
+        translated = {}
+        for batch in batches(window, args.max_tokens, args.batch_size):
+            with clock:
+                translations = model.translate(batch, search)
+            translated.update({s.id: t for s, t in zip(batch, translations, strict=True)})
+            clock.count(translations)
+        for sentence in window:
+            sys.stdout.write(show.lines(sentence, translated[sentence.id]))
+    clock.report()
+    if skipped:
+        _say_skipped(skipped, read, model.record["max_source_positions"])
+    return 0
+
+
+def _say_skipped(skipped, read, positions):
+    """As fairseq with --skip-invalid-size-inputs-valid-test. Raises UserError where nothing is left."""
+    longest = max(len(sentence.source) for sentence in skipped) + 1
+    if len(skipped) == read:
+        raise UserError(
+            f"every sentence is too long (up to {longest} subwords with its end): the model has {positions} positions: "
+            "shorten them"
+        )
+    listed = ", ".join(str(sentence.id) for sentence in skipped[:SHOWN]) + ", …" * (len(skipped) > SHOWN)
+    print(
+        f"warning: {len(skipped)} of {read} sentences skipped, because the model has {positions} positions and the "
+        f"longest of them needs {longest}: ids {listed}",
+        file=sys.stderr,
+    )
+
+
+def _search(args):
+    for name, least in (("beam", 1), ("nbest", 1), ("max_tokens", 1), ("batch_size", 1), ("max_len_b", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')}: {value}: must be at least {least}")
+    if args.nbest > args.beam:
+        raise UserError(f"--nbest: {args.nbest}: must not be above --beam {args.beam}")
+    if args.threads < 0:
+        raise UserError(f"--threads: {args.threads}: must be at least 0")
+    if not (math.isfinite(args.lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):
+        raise UserError("--lenpen, --max-len-a: must be finite numbers, the latter not below 0")
+    return Search(args.beam, args.nbest, args.lenpen, args.max_len_a, args.max_len_b)

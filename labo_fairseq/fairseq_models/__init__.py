@@ -1,0 +1,1 @@
+"""fairseq's models for measuring: loading, batches, hidden states, the projection, teachers."""

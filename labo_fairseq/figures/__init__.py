@@ -1,0 +1,1 @@
+"""Every plot and page. No torch; matplotlib in style.py alone."""

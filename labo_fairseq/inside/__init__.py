@@ -1,0 +1,1 @@
+"""What smoothing does inside a network: activations, information, targets, distillation, padding."""

@@ -1,0 +1,1 @@
+"""Label noise: theory, transition matrices, estimates (Chen et al. 2020)."""
