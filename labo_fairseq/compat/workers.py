@@ -106,7 +106,12 @@ def explain_lost_workers(module):
     return True
 
 
+_saying = threading.Lock()  # never released: the connection and SIGTERM can tell of one loss at the same time
+
+
 def _say(training, what):
+    if not _saying.acquire(blocking=False):
+        return
     # not by print: a signal can come in the middle of one, and Python's streams refuse to be entered again
     command = os.path.basename(sys.argv[0])
     why = "its own message or the system's log says why"
@@ -115,14 +120,28 @@ def _say(training, what):
 
 
 def _say_why_sigterm_ended(training):
+    """Say on SIGTERM why this worker ends, then end, at once: also while the main thread waits in a collective.
+
+    Python runs a handler between two steps of the main thread alone, so one that waits for a GPU would never say it and
+    be killed after torchrun's 30 seconds. Python writes the number of a signal into the wake-up file at once.
+    """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         return
-    worker = os.getpid()
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=_forget_sigterm)  # the processes that load data have the file too
+    threading.Thread(target=_end_on_sigterm, args=(training, read), name="end on SIGTERM", daemon=True).start()
 
-    def handle(number, frame):
-        if os.getpid() == worker:  # the processes that load its data have the handler too
+
+def _forget_sigterm():
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_on_sigterm(training, read):
+    while number := os.read(read, 1):
+        if number[0] == signal.SIGTERM:
             _say(training, "ended by SIGTERM, which torchrun sends where another worker is gone")
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    signal.signal(signal.SIGTERM, handle)
+            os._exit(128 + signal.SIGTERM)
