@@ -77,16 +77,20 @@ def test_resumed_equals_uninterrupted(method, tiny_bin, tmp_path, run_cli):
         assert torch.equal(tensor, found[name]), name
 
 
-SMALL = "--decoder-layers 1 --decoder-embed-dim 16 --decoder-ffn-embed-dim 16 --decoder-attention-heads 2"
+LANGUAGE_MODEL = (
+    "--task language_modeling --tokens-per-sample 20 --arch transformer_lm "
+    "--decoder-layers 1 --decoder-embed-dim 16 --decoder-ffn-embed-dim 16 --decoder-attention-heads 2"
+)
 # models with each kind of tensor that fairseq makes without a value
 EQUAL = {
     "translation": "--criterion labo --smoothing-warmup-updates 1",
     "sinusoids, two layers": "--criterion label_smoothing --encoder-layers 2 --share-decoder-input-output-embed",
     "adaptive softmax": "--criterion adaptive_loss --adaptive-softmax-cutoff 8,16 --ddp-backend legacy_ddp",
-    "language model": f"--task language_modeling --arch transformer_lm {SMALL} --criterion cross_entropy",
-    "adaptive input": f"--task language_modeling --arch transformer_lm {SMALL} --adaptive-input "
+    "language model": f"{LANGUAGE_MODEL} --criterion cross_entropy",
+    "adaptive input": f"{LANGUAGE_MODEL} --adaptive-input "
     "--adaptive-input-cutoff 8,16 --adaptive-softmax-cutoff 8,16 --criterion adaptive_loss",
-    "masked language model": "--task masked_lm --arch masked_lm --criterion masked_lm --encoder-layers 1 "
+    "masked language model": "--task masked_lm --arch masked_lm --criterion masked_lm --tokens-per-sample 20 "
+    "--encoder-layers 1 "
     "--encoder-embed-dim 16 --encoder-ffn-embed-dim 16 --encoder-attention-heads 2",
 }
 
