@@ -109,7 +109,7 @@ def _load(out, parameters):
         found = {key: manifest.get(key) for key in parameters}
         started, versions = bool(manifest["files"]), manifest["tools"]
         fresh["downloads"] = manifest["downloads"]  # the files are there still, and their hashes hold
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a manifest of labo prepare: choose another --out") from error
     if started and found != parameters:
         key = next(key for key in parameters if found[key] != parameters[key])

@@ -14,7 +14,7 @@ def verify(folder):
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
         expected = [(name, entry.get("lines", ""), entry["sha256"]) for name, entry in files.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a manifest of labo prepare") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: --verify takes a folder that labo prepare has finished") from error

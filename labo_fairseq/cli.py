@@ -84,11 +84,20 @@ def main(argv=None):
         return 130
 
 
+def whole_number(text):
+    """The int of a flag. What does not fit 32 bits is a slip of the finger, and ends in an error of numpy or torch."""
+    number = int(text)
+    if abs(number) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text:.20} is out of range: give a number below {1 << 31}")
+    return number
+
+
 class Parser(argparse.ArgumentParser):
     """Takes no flag for another that begins so (--tokenize is not --tokenized); nor do the parsers below it."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self.register("type", int, whole_number)
 
     def print_help(self, file=None):
         """As argparse, which would be silent where the help cannot be written."""

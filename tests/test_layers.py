@@ -32,8 +32,8 @@ ALLOWED = {
     "inside": ["errors", "records", "measures", "functional", "fairseq_models", "vision"],
     "benchmark": ["errors", "functional", "fairseq_models", "vision", "decoding"],
     "data_prep": ["errors", "files", "archives"],
-    "experiment": ["errors", "files", "records", "measures", "functional", "fairseq_models", "calibration", "vision",
-                   "analysis", "figures", "data_prep"],
+    "experiment": ["errors", "files", "compat", "records", "measures", "functional", "fairseq_models", "calibration",
+                   "vision", "analysis", "figures", "data_prep"],
 }  # fmt: skip
 ALLOWED["commands"] = list(ALLOWED)
 ALLOWED["cli"] = []  # it imports a command by its name

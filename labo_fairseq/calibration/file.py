@@ -86,29 +86,44 @@ def load(path: str | Path) -> Calibration:
     """Read a calibration file. Raises UserError on a broken or foreign one, naming what is wrong with it."""
     try:
         with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+            content = json.load(stream, parse_int=_whole, parse_float=_float, parse_constant=_float)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a file that `labo calibrate` wrote") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a calibration file ({error}): name one that `labo calibrate` wrote") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a calibration file: name one that `labo calibrate` wrote")
     if content.get("version") != VERSION:
-        raise UserError(f"{path}: version {content.get('version')}: this package reads version {VERSION}: fit it anew")
+        version = f"version {content.get('version')!r:.50}"
+        raise UserError(f"{path}: {version}: this package reads version {VERSION}: fit it anew")
     try:
-        types = content["dictionary"]["types"]
-        return Calibration(
-            members=[
-                Member(m["checkpoint"], m["sha256"], _from_json(m["calibrator"], types)) for m in content["members"]
-            ],
-            dictionary=content["dictionary"],
-            corpus=content["corpus"],
-            signature=content["signature"],
-            measures=content["measures"],
-            sentence_confidence=content["sentence_confidence"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: broken calibration file ({error!r}): fit it anew") from None
+        return _calibration(content)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch's own are RuntimeErrors
+        reason = " ".join(repr(error).split())
+        raise UserError(f"{path}: broken calibration file ({reason:.200}): fit it anew") from None
+
+
+def _calibration(content):
+    dictionary = _of(dict, content["dictionary"])
+    types = _of(int, dictionary["types"])
+    _of(str, dictionary["sha256"])
+    if content["sentence_confidence"] is not None:
+        _of(dict, content["sentence_confidence"])
+    members = [_member(_of(dict, record), types) for record in _of(list, content["members"])]
+    if not members:
+        raise ValueError("no members")
+    return Calibration(
+        members=members,
+        dictionary=dictionary,
+        corpus=_of(dict, content["corpus"]),
+        signature=_of(str, content["signature"]),
+        measures=_of(dict, content["measures"]),
+        sentence_confidence=content["sentence_confidence"],
+    )
+
+
+def _member(record, types):
+    return Member(_of(str, record["checkpoint"]), _of(str, record["sha256"]), _from_json(record["calibrator"], types))
 
 
 def _to_json(calibrator):
@@ -132,37 +147,63 @@ def _to_json(calibrator):
 
 
 def _from_json(record, types):
-    kind = record["kind"]
+    kind = _of(dict, record)["kind"]
     if kind == "temperature":
         return Temperature(_positive(record["temperature"]))
     if kind == "grouped":
-        temperatures = torch.tensor([_positive(t) for t in record["temperatures"]], dtype=torch.float32)
-        groups = torch.tensor(record["groups"], dtype=torch.int64)
-        if len(groups) != types or groups.min() < 0 or groups.max() >= len(temperatures):
+        temperatures = _float32([_positive(t) for t in _of(list, record["temperatures"])])
+        groups = torch.tensor([_of(int, group) for group in _of(list, record["groups"])], dtype=torch.int64)
+        if len(groups) != types or not types or groups.min() < 0 or groups.max() >= len(temperatures):
             raise ValueError("groups do not fit the dictionary and the temperatures")
         return Grouped(temperatures, groups, _type(record["eos"], types), _finite(record["eos_bias"]))
     if kind == "adaptive":
-        if record["features"] != list(Adaptive.FEATURES) or len(record["weights"]) != len(Adaptive.FEATURES):
+        if record["features"] != list(Adaptive.FEATURES) or len(_of(list, record["weights"])) != len(Adaptive.FEATURES):
             raise ValueError("features that this version does not compute")
-        weights = torch.tensor([_finite(weight) for weight in record["weights"]], dtype=torch.float32)
+        weights = _float32([_finite(weight) for weight in record["weights"]])
         eos = None if record["eos"] is None else _type(record["eos"], types)
         return Adaptive(weights, eos, _finite(record["eos_bias"]))
     raise ValueError(f"unknown calibrator {kind!r}")
 
 
+def _whole(text):
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{text:.20}... is not a number of 64 bits")
+    return number
+
+
+def _float(text):
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.20} is not finite")
+    return number
+
+
+def _of(kind, value):
+    # in Python a bool is an int
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.50} is no {getattr(kind, '__name__', 'number')}")
+    return value
+
+
 def _type(index, types):
-    if not 0 <= int(index) < types:
+    if not 0 <= _of(int, index) < types:
         raise ValueError(f"type {index} is not in the dictionary")
-    return int(index)
+    return index
 
 
 def _finite(value):
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is not finite")
-    return float(value)
+    return float(_of(int | float, value))
 
 
 def _positive(value):
-    if not 0 < float(value) < float("inf"):
+    if not _finite(value) > 0:
         raise ValueError(f"temperature {value} is not above 0")
     return float(value)
+
+
+def _float32(numbers):
+    tensor = torch.tensor(numbers, dtype=torch.float32)
+    if not tensor.isfinite().all() or any(tensor[i] == 0 != number for i, number in enumerate(numbers)):
+        raise ValueError("a number beyond float32, not finite there, or 0")
+    return tensor

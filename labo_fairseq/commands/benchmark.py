@@ -17,6 +17,7 @@ example:
 import json
 
 from ..records.tables import TextTable
+from .numbers import count
 
 SIZES = ["8000x256", "10000x512", "32000x512", "32000x1024", "50000x1024"]
 
@@ -25,10 +26,10 @@ def add_arguments(parser):
     """Flags of `labo benchmark`."""
     parser.add_argument("what", choices=["loss", "step", "decode", "images", "memory"], help="what to measure")
     parser.add_argument("--rows", type=int, default=3500, help="target tokens N of a batch")
-    parser.add_argument("--width", type=int, default=256, help="width D of the hidden states")
-    parser.add_argument("--vocabulary", type=int, default=8000, help="types V")
-    parser.add_argument("--layers", type=int, default=3, help="step: layers of the encoder and of the decoder")
-    parser.add_argument("--repetitions", type=int, default=9, help="timed runs of each candidate")
+    parser.add_argument("--width", type=count, default=256, help="width D of the hidden states")
+    parser.add_argument("--vocabulary", type=count, default=8000, help="types V")
+    parser.add_argument("--layers", type=count, default=3, help="step: layers of the encoder and of the decoder")
+    parser.add_argument("--repetitions", type=count, default=9, help="timed runs of each candidate")
     parser.add_argument("--threads", type=int, default=0, help="number of CPU threads; 0: as torch chooses")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run")
     parser.add_argument(
@@ -52,10 +53,10 @@ def add_arguments(parser):
     decode.add_argument("--engine", metavar="DIR", help="CKPT as `labo export` wrote it")
     decode.add_argument("--subset", default="test", help="subset to translate")
     decode.add_argument(
-        "--sentences", type=int, default=1000, metavar="N", help="translate the first N sentences of --subset"
+        "--sentences", type=count, default=1000, metavar="N", help="translate the first N sentences of --subset"
     )
-    decode.add_argument("--beam", type=int, default=5, metavar="N", help="beam size")
-    decode.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences in a batch; images too")
+    decode.add_argument("--beam", type=count, default=5, metavar="N", help="beam size")
+    decode.add_argument("--batch-size", type=count, default=64, metavar="N", help="sentences in a batch; images too")
     images = parser.add_argument_group("images")
     images.add_argument("--image-dataset", default="digits", metavar="NAME", help="as for fairseq-train")
     images.add_argument("--arch", default="resnet20", help="architecture")

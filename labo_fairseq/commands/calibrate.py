@@ -30,6 +30,7 @@ from ..errors import UserError
 from ..files import result_folder, write_aside
 from ..records.reliability import write_reliability
 from ..records.tables import table_of
+from .numbers import count, seed
 
 KINDS = ("temperature", "grouped", "adaptive")
 OBJECTIVES = ("nll", "ece")
@@ -61,8 +62,8 @@ def add_arguments(parser):
         "--prior-counts", metavar="FILE",
         help="'type count' lines of the training targets, for DATA without the binarized training set",
     )  # fmt: skip
-    parser.add_argument("--max-tokens", type=int, default=4000, help="tokens in a batch")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the split into halves")
+    parser.add_argument("--max-tokens", type=count, default=4000, help="tokens in a batch")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of the split into halves")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     parser.add_argument("--user-dir", metavar="DIR", help="fairseq's --user-dir, for models that are defined there")
     parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
@@ -74,8 +75,8 @@ def add_arguments(parser):
     sweep.add_argument(
         "--sweep-temperatures", nargs="*", type=float, default=TEMPERATURES, metavar="T", help="temperatures"
     )
-    sweep.add_argument("--sweep-beams", nargs="*", type=int, default=BEAMS, metavar="B", help="beam sizes")
-    sweep.add_argument("--sweep-beam", type=int, default=5, metavar="B", help="beam size of the temperatures")
+    sweep.add_argument("--sweep-beams", nargs="*", type=count, default=BEAMS, metavar="B", help="beam sizes")
+    sweep.add_argument("--sweep-beam", type=count, default=5, metavar="B", help="beam size of the temperatures")
 
 
 def run(args):

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError
+from .numbers import count
 
 
 def add_arguments(parser):
@@ -26,7 +27,7 @@ def add_arguments(parser):
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
     parser.add_argument("--top-k", type=int, default=8, metavar="K", help="types to keep of each token's distribution")
     parser.add_argument("--subset", nargs="+", default=["train", "valid"], help="subsets to go through")
-    parser.add_argument("--max-tokens", type=int, default=4000, help="tokens in a batch")
+    parser.add_argument("--max-tokens", type=count, default=4000, help="tokens in a batch")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     parser.add_argument("--user-dir", metavar="DIR", help="fairseq's --user-dir, for models that are defined there")
 

@@ -19,15 +19,18 @@ import math
 
 from ..errors import UserError
 from ..files import result_folder
+from .numbers import count
 
 
 def add_arguments(parser):
     """Declare the arguments of `labo mutual-information`."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folder of a training run of an image classifier")
     parser.add_argument("--classes", nargs=2, metavar="CLASS", required=True, help="the two classes to tell apart")
-    parser.add_argument("--images", type=int, default=300, metavar="N", help="number of training images of each class")
     parser.add_argument(
-        "--draws", type=int, default=5, metavar="L", help="number of random augmentations of each image"
+        "--images", type=count, default=300, metavar="N", help="number of training images of each class"
+    )
+    parser.add_argument(
+        "--draws", type=count, default=5, metavar="L", help="number of random augmentations of each image"
     )
     parser.add_argument("--data", metavar="DIR", help="folder of the images (default: the one the run was trained on)")
     parser.add_argument(

@@ -33,6 +33,7 @@ from ..files import result_folder
 from ..noise import estimate as noise_estimate
 from ..records.tables import TextTable, shown
 from ..vision.stored_predictions import predictions_of
+from .numbers import seed
 
 _GAP = 0.1  # of the estimate and the model's agreement with the labels, above which a warning tells of it
 
@@ -56,7 +57,7 @@ def add_arguments(parser):
                 help="images whose labels are judged; the model must not have been trained on them",
             )
             sub.add_argument("--samples", type=int, default=200, help="number of bootstrap samples for the interval")
-            sub.add_argument("--seed", type=int, default=1, help="random seed of the bootstrap")
+            sub.add_argument("--seed", type=seed, default=1, help="random seed of the bootstrap")
         else:
             sub.add_argument("--subset", default="test", help="held-out images with clean labels")
             sub.add_argument(

@@ -18,6 +18,7 @@ import json
 
 from ..errors import UserError
 from ..files import result_folder
+from .numbers import count
 
 CLASSES = 3  # that span a plane
 
@@ -44,7 +45,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--points", type=int, default=100, metavar="N", help="number of examples of each class in the figure"
     )
-    parser.add_argument("--max-tokens", type=int, default=4000, help="tokens in a batch, for translation")
+    parser.add_argument("--max-tokens", type=count, default=4000, help="tokens in a batch, for translation")
     parser.add_argument(
         "--out", metavar="DIR", default="penultimate", help="folder to write the figure and the tables to"
     )

@@ -1,20 +1,28 @@
 """F17: a user's mistake ends a fairseq command with one line and exit code 2, not with a traceback."""
 
+import errno
 import functools
+import itertools
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import traceback
+
+from .errors import UserError
 
 EXIT_CODE = 2
+# a command of these that cannot write has done nothing; the others leave files
+RESULTS_ON_STDOUT = ("fairseq-eval-lm", "fairseq-generate", "fairseq-interactive", "fairseq-score")
 GO_ON = "checkpoints are whole: run the same command again to go on from the last one"
 
 
 def one_line_errors(module):
     """F17: whatever a criterion or task of ours raises about a bad setting ends the command in a traceback."""
     command = "fairseq-" + module.__name__.rpartition(".")[2].replace("_", "-")
-    module.cli_main = _reporting(module.cli_main, lambda: command)
+    module.cli_main = _reporting(_writing(module.cli_main, lambda: command), lambda: command)
     return True
 
 
@@ -41,20 +49,102 @@ def _reporting(function, command):
     def call(*args, **kwargs):
         try:
             return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            _say(command, f"interrupted{f': {GO_ON}' if command().endswith('train') else ''}")
+            _leave(128 + signal.SIGINT)
         except Exception as error:
+            if os.environ.get("LABO_FAIRSEQ_TRACEBACK") == "1":
+                traceback.print_exception(error)
             mistake = _mistake_behind(error)
             if mistake is not None:
-                print(f"{command()}: {_one_line(mistake)}", file=sys.stderr)
+                _say(command, _one_line(mistake))
+                _leave(EXIT_CODE)
+            if isinstance(error, BrokenPipeError):
+                _leave(128 + signal.SIGPIPE)  # the reader, as head or less, has gone: no news for anybody
+            if isinstance(error, OSError) and (line := _line_of(error)):
+                _say(command, line)
                 _leave(EXIT_CODE)
             if type(error).__name__ != "ProcessExitedException":
                 raise
             if error.signal_name:
-                print(
-                    f"{command()}: rank {error.error_index} was killed ({error.signal_name}): {GO_ON}", file=sys.stderr
-                )
+                _say(command, f"rank {error.error_index} was killed ({error.signal_name}): {GO_ON}")
             _leave(max(1, error.exit_code))  # otherwise that worker has told why
 
     return call
+
+
+def _writing(function, command):
+    """Refuse to compute what nobody will see; end with an error where it could not be written."""
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        results = command() in RESULTS_ON_STDOUT and "--results-path" not in sys.argv
+        if sys.stdout is None:
+            if results:
+                raise UserError("standard output is closed: the results would be lost: send them to a file or a pipe")
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+        returned = function(*args, **kwargs)
+        if results:
+            sys.stdout.flush()
+        _drop_what_cannot_be_written()
+        return returned
+
+    return call
+
+
+def say_once_that_a_log_is_lost(module):
+    """F35: `fairseq-train > LOG` on a full disk, or into a pipe that was closed: a traceback for each line of the log.
+
+    The training goes on. What prints its results there too ends with one line.
+    """
+    command = os.path.basename(sys.argv[0])
+    if not command.startswith("fairseq-"):
+        return False
+    original, said = logging.Handler.handleError, []
+
+    @functools.wraps(original)
+    def handle_error(handler, record):
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return original(handler, record)
+        if command in RESULTS_ON_STDOUT and getattr(handler, "stream", None) is sys.stdout:
+            raise error
+        if not said:
+            said.append(error)
+            _say(lambda: command, f"the log cannot be written any more ({error.strerror}): the command goes on")
+
+    logging.Handler.handleError = handle_error
+    return True
+
+
+def _drop_what_cannot_be_written():
+    # otherwise Python's shutdown tries again, complains, and ends with 120
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _line_of(error):
+    """One line about a file or a disk; None for other errors of the system, as those of a network."""
+    if error.filename is not None and error.strerror:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+        return f"{_flag_of(path)}{path}: {error.strerror}: give another place, or mend this one"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{error.strerror}: make room, then run again"
+    return None
+
+
+def _flag_of(path):
+    # the path that an error names may be the absolute one of what the user gave
+    for flag, value in itertools.pairwise(sys.argv):
+        if flag.startswith("--") and os.path.abspath(value) == os.path.abspath(path):
+            return f"{flag}: "
+    return ""
+
+
+def _say(command, line):
+    print(f"{command()}: {line}", file=sys.stderr)
 
 
 def _mistake_behind(error):
@@ -86,6 +176,8 @@ def _leave(code):
     Python's shutdown under such a thread can end in abort() ("terminate called without an active exception"). Any other
     thread, a progress bar's for example, is no reason to leave without Python's shutdown.
     """
+    if sys.stdout is not None:
+        _drop_what_cannot_be_written()
     if any(type(thread).__name__ == "BackgroundConsumer" for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,15 +1,24 @@
 """F28: settings that fairseq hands to eval(), read as literals alone."""
 
 import ast
+import functools
 import linecache
 import operator
+import os
 import re
 import sys
 
 from .errors import UserError
 
-LONGEST = 10_000  # characters of a setting
+LONGEST = 1_000_000  # characters; a line of a speech manifest is a literal too
 LARGEST = 100_000  # values in it: `[0] * 10**9` would fill the memory
+# the settings that fairseq evaluates while it builds a model, a criterion or an optimizer, where they are text
+TEXT_SETTINGS = (
+    "adam_betas", "adamax_betas", "adafactor_eps", "lamb_betas", "adaptive_input_cutoff", "adaptive_softmax_cutoff",
+    "character_filters", "conv_aggregator_layers", "conv_feature_layers", "decoder_attention", "decoder_layers",
+    "downsample", "encoder_attention", "encoder_layers", "gated_attention", "pretrained", "project_input",
+    "self_attention", "wer_args",
+)  # fmt: skip
 _NAMED = re.compile(r"(?:args|cfg|kwargs)(?:\.|\[\"|, \")(\w+)")
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 _SIGNS = {ast.UAdd: operator.pos, ast.USub: operator.neg}
@@ -30,8 +39,31 @@ def read_literals_alone(module):
     return True
 
 
-def evaluate(text, *_):
-    """The value of a text of literals. Raises NoLiteral, naming the setting, for anything else."""
+def read_literals_alone_in_examples(module):
+    """F28 in fairseq's own examples: --user-dir imports them under names that the hook cannot know beforehand."""
+    original = module.import_user_module
+    folder = os.path.join(os.path.dirname(module.__file__), "examples") + os.sep
+
+    @functools.wraps(original)
+    def import_user_module(args):
+        try:
+            return original(args)
+        finally:
+            for imported in list(sys.modules.values()):
+                if str(getattr(imported, "__file__", None)).startswith(folder):
+                    imported.eval = evaluate
+
+    module.import_user_module = import_user_module
+    return True
+
+
+def evaluate(text, *_, name=None):
+    """The value of a text of literals. `name` is that of the setting, found in the caller's code if None.
+
+    Raises NoLiteral, naming the setting, for any other text, and TypeError for what is no text: fairseq waits for it.
+    """
+    if not isinstance(text, str):
+        raise TypeError("eval() arg 1 must be a string, bytes or code object")
     try:
         if len(text) > LONGEST:
             raise ValueError("too long")
@@ -39,7 +71,7 @@ def evaluate(text, *_):
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError):
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise NoLiteral(
-            f"{_setting()}: {shown!r} is no number, text, list, tuple or dict, it was not evaluated: "
+            f"{name or _setting()}: {shown!r} is no number, text, list, tuple or dict, it was not evaluated: "
             "write a value such as [10000, 20000] or (0.9, 0.98), or ask whoever made the checkpoint"
         ) from None
 

@@ -4,34 +4,63 @@ A mend returns something true where it changed anything; None or False says that
 mend steps aside by itself once fairseq or torch no longer needs it.
 """
 
-from .attention import disable_encoder_fast_path
-from .checkpoints import allow_checkpoint_globals, explain_foreign_vocabularies, explain_refused_checkpoints
+from .attention import disable_encoder_fast_path, keep_unused_copies_zero
+from .checkpoints import (
+    allow_checkpoint_globals,
+    explain_failed_restarts,
+    explain_foreign_checkpoints,
+    explain_missing_pretrained_model,
+    explain_refused_checkpoints,
+)
 from .confidence import print_sentence_confidence
-from .console import one_line_errors, one_line_errors_in_workers, one_line_errors_of_hydra
+from .console import (
+    one_line_errors,
+    one_line_errors_in_workers,
+    one_line_errors_of_hydra,
+    say_once_that_a_log_is_lost,
+)
 from .fetching import end_fetching_before_shutdown
 from .launch import check_world_size
-from .literals import read_literals_alone
+from .literals import read_literals_alone, read_literals_alone_in_examples
 from .loaded_models import name_loaded_models
 from .source import (
     count_accumulated_batches,
+    find_the_last_bit,
+    give_unused_tensors_a_value,
     hashable_dataclasses,
     let_bf16_run_without_tpu,
     let_torch_ddp_run_on_cpus,
+    name_things_as_numpy_2_does,
     pass_config_to_scorer,
     pass_lists_to_sacrebleu,
+    quote_fasta_paths,
     resume_under_another_criterion,
 )
-from .whole_files import copy_whole_files, save_whole_files
+from .whole_files import copy_whole_files, explain_unwritable_folders, save_whole_files
 from .workers import (
     allow_broadcast_globals,
     explain_lost_workers,
     leave_unused_copies_out_of_ddp,
 )
 
+WITH_UNUSED_TENSORS = (
+    "model_parallel.models.pipeline_parallel_transformer.model", "models.masked_lm",
+    "models.transformer.transformer_decoder", "models.transformer.transformer_encoder", "modules.adaptive_input",
+    "modules.adaptive_softmax", "modules.sinusoidal_positional_embedding",
+)  # fmt: skip
+OF_OLD_NUMPY = (
+    "data.data_utils", "data.language_pair_dataset", "data.token_block_dataset", "modules.dynamic_crf_layer",
+    "tasks.text_to_speech",
+)  # fmt: skip
+
 # from the text of the module to its mended text
 SOURCE_MENDS = {
+    **{f"fairseq.{name}": [give_unused_tensors_a_value] for name in WITH_UNUSED_TENSORS},
+    **{f"fairseq.{name}": [name_things_as_numpy_2_does] for name in OF_OLD_NUMPY},
+    "fairseq.data.huffman.huffman_coder": [find_the_last_bit],
     "fairseq.dataclass.configs": [hashable_dataclasses],
     "fairseq.models.transformer.transformer_config": [hashable_dataclasses],
+    "fairseq.data.fasta_dataset": [quote_fasta_paths],
     "fairseq.options": [let_bf16_run_without_tpu],
     "fairseq.models.distributed_fairseq_model": [let_torch_ddp_run_on_cpus],
     "fairseq.trainer": [resume_under_another_criterion, count_accumulated_batches],
@@ -66,12 +95,15 @@ EVALUATING = (
 
 # from the module, once it ran
 MODULE_MENDS = {
+    "fairseq.utils": [read_literals_alone_in_examples, say_once_that_a_log_is_lost],
     "fairseq.checkpoint_utils": [
         allow_checkpoint_globals,
         explain_refused_checkpoints,
-        explain_foreign_vocabularies,
+        explain_foreign_checkpoints,
+        explain_missing_pretrained_model,
         name_loaded_models,
         save_whole_files,
+        explain_unwritable_folders,
     ],
     "fairseq.data.iterators": [end_fetching_before_shutdown],
     "fairseq.distributed.utils": [
@@ -82,7 +114,8 @@ MODULE_MENDS = {
     ],
     "fairseq.file_io": [copy_whole_files],
     "fairseq.models.distributed_fairseq_model": [leave_unused_copies_out_of_ddp],
-    "fairseq.modules.transformer_layer": [disable_encoder_fast_path],
+    "fairseq.trainer": [explain_failed_restarts],
+    "fairseq.modules.transformer_layer": [disable_encoder_fast_path, keep_unused_copies_zero],
     "fairseq_cli.hydra_train": [one_line_errors_of_hydra],
     **{
         f"fairseq_cli.{command}": [one_line_errors]

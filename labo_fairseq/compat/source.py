@@ -88,5 +88,52 @@ def count_accumulated_batches(text):
     return _replace(text, loop_end, loop_end.replace("\n\n", "\n" + skip))
 
 
+def quote_fasta_paths(text):
+    """F29: `--dataset-impl fasta`: the path of the data is part of a shell's command line, so a path can be a command.
+
+    The path is a setting, of a checkpoint or an experiment too.
+    """
+    return _replace(
+        text,
+        "path = fasta_file_path(path)\n        bytes_offsets",
+        'path = __import__("shlex").quote(fasta_file_path(path))\n        bytes_offsets',
+    )
+
+
+_OF_OLD_NUMPY = {
+    "np.compat.long": "int",
+    "np.int,": "int,",
+    'np.float("inf")': 'float("inf")',
+    'interpolation="lower"': 'method="lower"',
+    'np.fromstring(fig.canvas.tostring_rgb(), dtype=np.uint8, sep="")': (
+        "np.asarray(fig.canvas.buffer_rgba())[..., :3].copy()"
+    ),
+}
+
+
+def name_things_as_numpy_2_does(text):
+    """F33: numpy 2: `AttributeError: np.compat`, `np.int`, `np.float`; `percentile() got ... 'interpolation'`.
+
+    Any of them ends a training with --break-mode eos, with --num-batch-buckets, or on several languages.
+    """
+    found = [old for old in _OF_OLD_NUMPY if old in text]
+    for old in found:
+        text = text.replace(old, _OF_OLD_NUMPY[old])
+    return text if found else None
+
+
+def find_the_last_bit(text):
+    """F34: bitarray 3: `module 'bitarray.util' has no attribute 'rindex'`, reading any --dataset-impl huffman."""
+    return _replace(text, "util.rindex(a, 1)", "a.find(1, right=True)")
+
+
+def give_unused_tensors_a_value(text):
+    """F31: two equal trainings write unequal checkpoints: a buffer that shows a module's type is never filled.
+
+    `_float_tensor` is made by `torch.FloatTensor(1)`, which holds whatever the memory held.
+    """
+    return _replace(text, "torch.FloatTensor(1)", "torch.zeros(1)")
+
+
 def _replace(text, old, new):
     return text.replace(old, new) if old in text else None

@@ -2,11 +2,14 @@
 
 import contextlib
 import functools
+import glob
 import inspect
 import os
 import shutil
 
 from .errors import UserError
+
+PART = ".tmp"
 
 
 def save_whole_files(module):
@@ -48,6 +51,30 @@ def copy_whole_files(module):
     return True
 
 
+def explain_unwritable_folders(module):
+    """F35: `--save-dir` is a file, read-only, or on a full disk: a traceback. Part files of a killed run stay for good.
+
+    Only the first process asks, before anything is trained. No other training may write into the same folder, so that
+    a part file in it is nobody's.
+    """
+    original = module.verify_checkpoint_directory
+
+    @functools.wraps(original)
+    def verify_checkpoint_directory(save_dir):
+        try:
+            original(save_dir)
+        except OSError as error:
+            raise UserError(
+                f"--save-dir: {save_dir}: {error.strerror or error}: give a folder that can be written"
+            ) from error
+        for part in glob.glob(os.path.join(glob.escape(save_dir), f"checkpoint*.pt{PART}")):
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+
+    module.verify_checkpoint_directory = verify_checkpoint_directory
+    return True
+
+
 @contextlib.contextmanager
 def _written_aside(path):
     """A file that takes the name `path` once it is whole and on the disk.
@@ -55,7 +82,7 @@ def _written_aside(path):
     The name of the part file is fixed, so that a killed run's is overwritten by the next one. labo_fairseq.files has
     the like for text; it cannot be imported from here (see __init__.py).
     """
-    part = f"{path}.tmp"
+    part = f"{path}{PART}"
     try:
         with open(part, "wb") as stream:
             yield stream

@@ -5,17 +5,18 @@ import functools
 import inspect
 import os
 import re
+import signal
 import sys
+import threading
 import typing
 
+from .attention import UNUSED_COPIES
 from .console import GO_ON
 
-_LOST_WORKER = re.compile(
+LOST_WORKER = re.compile(
     r"Connection (?:closed|reset) by peer|Broken pipe|Timed out waiting|remote process (?:has )?exited"
-    r"|NCCL communicator was aborted"
+    r"|NCCL communicator was aborted|Connection was likely closed|Socket Timeout"
 )
-# the copies of its weights that an encoder layer keeps for the fast path
-_UNUSED_COPIES = {f"{layer}_{kind}" for layer in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")}
 
 
 def allow_broadcast_globals(module):
@@ -77,29 +78,70 @@ def _unused_copies(model):
     from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
     layers = [(name, part) for name, part in model.named_modules() if isinstance(part, TransformerEncoderLayerBase)]
-    return [f"{name}.{key}" for name, layer in layers for key in layer._parameters if key in _UNUSED_COPIES]
+    return [f"{name}.{key}" for name, layer in layers for key in layer._parameters if key in UNUSED_COPIES]
 
 
 def explain_lost_workers(module):
-    """F23: one worker dies: the others end in a traceback about a collective, which tells nothing of what to do."""
+    """F23: one worker dies: the others end in a traceback about a collective, or by torchrun's SIGTERM without a word.
+
+    Which of the two comes first is chance: torchrun looks after its workers ten times a second and ends the others at
+    once, while a worker learns of the loss in its next collective.
+    """
     original = module.distributed_main
 
     @functools.wraps(original)
     def distributed_main(i, main, cfg, kwargs):
+        _say_why_sigterm_ended(cfg.distributed_training)
         try:
             return original(i, main, cfg, kwargs)
         except RuntimeError as error:
-            reason = _LOST_WORKER.search(str(error))
+            reason = LOST_WORKER.search(str(error))
             if reason is None:
                 raise
-            print(
-                f"{os.path.basename(sys.argv[0])}: rank {cfg.distributed_training.distributed_rank}: another worker is "
-                f"gone ({reason.group()}), its own message or the system's log says why: {GO_ON}",
-                file=sys.stderr,
-            )
+            _say(cfg.distributed_training, f"another worker is gone ({reason.group()})")
             sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(1)  # the process group waits for the lost worker when Python shuts down
 
     module.distributed_main = distributed_main
     return True
+
+
+_saying = threading.Lock()  # never released: the connection and SIGTERM can tell of one loss at the same time
+
+
+def _say(training, what):
+    if not _saying.acquire(blocking=False):
+        return
+    # not by print: a signal can come in the middle of one, and Python's streams refuse to be entered again
+    command = os.path.basename(sys.argv[0])
+    why = "its own message or the system's log says why"
+    line = f"{command}: rank {training.distributed_rank}: {what}, {why}: {GO_ON}\n"
+    os.write(2, line.encode(errors="replace"))
+
+
+def _say_why_sigterm_ended(training):
+    """Say on SIGTERM why this worker ends, then end, at once: also while the main thread waits in a collective.
+
+    Python runs a handler between two steps of the main thread alone, so one that waits for a GPU would never say it and
+    be killed after torchrun's 30 seconds. Python writes the number of a signal into the wake-up file at once.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=_forget_sigterm)  # the processes that load data have the file too
+    threading.Thread(target=_end_on_sigterm, args=(training, read), name="end on SIGTERM", daemon=True).start()
+
+
+def _forget_sigterm():
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_on_sigterm(training, read):
+    while number := os.read(read, 1):
+        if number[0] == signal.SIGTERM:
+            _say(training, "ended by SIGTERM, which torchrun sends where another worker is gone")
+            os._exit(128 + signal.SIGTERM)

@@ -71,12 +71,15 @@ class SentenceConfidence:
     @classmethod
     def from_json(cls, record: dict) -> "SentenceConfidence":
         """Raises ValueError, KeyError or TypeError on a record that is broken or of another version."""
-        weights, numbers = tuple(map(float, record["weights"])), (float(record["bias"]), float(record["chrf"]))
+        given = [*record["weights"], record["bias"], record["chrf"]]
+        if any(not isinstance(number, int | float) or isinstance(number, bool) for number in given):
+            raise TypeError("a value that is no number")
+        *weights, bias, chrf = map(float, given)
         if record["features"] != list(FEATURES) or len(weights) != len(FEATURES):
             raise ValueError("features that this version does not compute")
-        if not np.isfinite([*weights, *numbers]).all():
+        if not np.isfinite([*weights, bias, chrf]).all():
             raise ValueError("a number that is not finite")
-        return cls(weights, *numbers)
+        return cls(tuple(weights), bias, chrf)
 
 
 def fit_and_measure(log_probs: list, good: np.ndarray, chrf: float) -> tuple[SentenceConfidence, dict, list[dict]]:

@@ -8,6 +8,7 @@ import re
 import warnings
 from pathlib import Path
 
+from ..compat import literals
 from ..errors import UserError
 from .cells import Cell, first_cells
 from .schema import MOST
@@ -33,7 +34,9 @@ def check_commands(experiment, cells):
             if name not in CRITERION_REGISTRY:
                 choices = ", ".join(sorted(CRITERION_REGISTRY))
                 experiment.fail(f"{key}.criterion", f"{name!r}: unknown: choose from {choices}")
-            _check(experiment, key, CRITERION_REGISTRY[name], _parsed(experiment, key, cell, options))
+            args = _parsed(experiment, key, cell, options)
+            _check_text(experiment, cell, args)
+            _check(experiment, key, CRITERION_REGISTRY[name], args)
     finally:
         logging.disable(known)
 
@@ -104,6 +107,19 @@ def _parsed(experiment, key, cell, options):
         message = errors.getvalue().strip().rpartition("\n")[2]
         reason = re.sub(r"^\S+: error: ", "", message)
         experiment.fail(key, f"{reason}: correct `{key}` or `train`")
+
+
+def _check_text(experiment, cell, args):
+    """Refuse text that fairseq would evaluate, and the bridge refuse, only after the training has begun."""
+    for setting in literals.TEXT_SETTINGS:
+        text = getattr(args, setting, None)
+        if isinstance(text, str):
+            flag = setting.replace("_", "-")
+            part = f"methods.{cell.method.name}" if flag in cell.method.flags else "train"
+            try:
+                literals.evaluate(text, name=flag)
+            except literals.NoLiteral as error:
+                experiment.fail(part, str(error))
 
 
 def _check(experiment, key, criterion, args):

@@ -52,6 +52,9 @@ def _load(path):
     state = checkpoints.load_safely(path)
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict) or not state["model"]:
         raise UserError(f"{path}: holds no parameters under 'model': give a checkpoint of fairseq-train")
+    for name, tensor in state["model"].items():
+        if not isinstance(name, str) or not hasattr(tensor, "is_floating_point"):
+            raise UserError(f"{path}: holds no tensor under 'model', {name!r}: give a checkpoint of fairseq-train")
     return state
 
 

@@ -15,7 +15,6 @@ orders, and a sentence that is not the one the teacher saw is noticed.
 """
 
 import hashlib
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from fairseq.data import LanguagePairDataset
 
+from ..compat.checkpoints import check_archive
 from ..errors import UserError
 from ..functional import stored_logits
 from .suitability import check_two_dictionaries
@@ -39,7 +39,7 @@ class StoredTeacher:
         check_two_dictionaries(task, "--teacher-probs", "use --teacher-path")
         self.path, self.task = path, task
         self._content = _load(path)
-        if self._content["dictionaries"] != dictionary_hashes(task):
+        if self._content.get("dictionaries") != dictionary_hashes(task):
             raise UserError(
                 f"--teacher-probs {path}: was made with other dictionaries than those of the data: make it again with "
                 "`labo distill-targets`"
@@ -120,13 +120,31 @@ def _spread(rows, kept):
     return spread
 
 
+def _fits_together(content):
+    """Whether the tensors have the shapes and types that the module tells."""
+    names = ("keys", "starts", "sizes", "probabilities", "types")
+    tensors = [content.get(name) for name in names]
+    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+        return False
+    keys, starts, sizes, probabilities, types = tensors
+    rows = (keys, starts, sizes)
+    if any(t.dtype != torch.int64 or t.dim() != 1 or len(t) != len(keys) for t in rows) or not len(keys):
+        return False
+    if (probabilities.dtype, types.dtype, probabilities.dim(), types.dim()) != (torch.float32, torch.int32, 2, 2):
+        return False
+    if tuple(probabilities.shape) != (len(types), types.size(1) + 1) or not types.size(1):
+        return False
+    return bool((starts >= 0).all() and (sizes > 0).all() and (starts <= len(types) - sizes).all())
+
+
 def _load(path):
+    check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise UserError(f"--teacher-probs {path}: no such file: make it with `labo distill-targets`") from None
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+    except Exception:  # torch and pickle raise a dozen kinds on damaged bytes
         content = None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not _fits_together(content):
         raise UserError(f"--teacher-probs {path}: is no whole file of `labo distill-targets`: make it again")
     return content

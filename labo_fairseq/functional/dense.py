@@ -80,7 +80,8 @@ class _Dense(torch.autograd.Function):
         value = logits.new_zeros(logits.size(0), dtype=dtype)
         nll, confidence = torch.zeros_like(value), torch.zeros_like(value)
         grad = torch.zeros_like(logits, dtype=dtype) if gradient else None
-        some_masked = bool(logits.numel()) and bool(logits.amin().isneginf())
+        # row by row: NaN in one row, as in padding, must not hide that types are masked in another
+        some_masked = bool(logits.numel()) and bool(logits.amin(1)[kept].isneginf().any())
         for rows in kept.split(rows_at_once(_PIECE, logits.size(1), loss)):
             z = logits.index_select(0, rows).to(dtype)
             masked = z.isneginf() if some_masked else None
@@ -90,7 +91,7 @@ class _Dense(torch.autograd.Function):
                 if out.prior_weight is not None:
                     _add_prior(z, out.prior_weight, loss.prior, masked)
                 grad[rows] = z
-        ctx.save_for_backward(grad)
+        ctx.save_for_backward(grad, kept)
         ctx.dtype = logits.dtype
         ctx.mark_non_differentiable(nll, confidence)
         return value, nll, confidence
@@ -98,7 +99,9 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_value, *_):
-        (grad,) = ctx.saved_tensors
+        grad, kept = ctx.saved_tensors
+        # what comes back for ignored rows may be NaN, and 0·NaN is NaN
+        grad_value = torch.zeros_like(grad_value).index_copy(0, kept, grad_value[kept])
         # the loss scale arrives with grad_value: rounding to half precision comes after it, not before
         return (grad * grad_value.unsqueeze(1)).to(ctx.dtype), None, None, None, None
 

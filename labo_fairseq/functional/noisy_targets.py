@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .contract import PassLoss, RowLoss
-from .rows import Coefficients, RowPass, Rows, log_sum, shift_rows
+from .rows import Coefficients, RowPass, Rows, log_sum, others, shift_rows
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class ForwardCorrection(RowLoss):
     def terms(self, rows: Rows) -> tuple[torch.Tensor, Coefficients]:
         """Value (n,) in nats and the coefficients of its gradient."""
         nll = rows.nll
-        keep = torch.full_like(nll, 1 - self.rate)
-        wrong = torch.zeros_like(nll) + self.rate / (rows.types - 1)
+        rate = torch.full_like(nll, self.rate) * (rows.types > 1)  # a single type cannot be mistaken for another
+        keep, wrong = 1 - rate, rate / others(rows.types)
         # both terms in the log domain: p_k itself underflows, and 1 − p_k cancels
         likelihood = torch.stack([keep.log() - nll, wrong.log() + torch.log(-torch.expm1(-nll))])
         value = -torch.logsumexp(likelihood, 0)  # logaddexp would round a row otherwise in another batch

@@ -139,6 +139,11 @@ def row_pass(
     return RowPass(value.to(z), rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
 
 
+def others(types: float | torch.Tensor) -> Any:
+    """K−1, the number of types besides the target, to share something among; 1 where there are none: nobody gets it."""
+    return types.sub(1).clamp(min=1) if torch.is_tensor(types) else max(types - 1, 1)
+
+
 def has_row_priors(loss: RowLoss) -> bool:
     """Whether the loss's prior is one distribution per row, (n, V)."""
     return torch.is_tensor(loss.prior) and loss.prior.dim() == 2

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .contract import RowLoss
-from .rows import Coefficients, Rows
+from .rows import Coefficients, Rows, others
 
 UNIFORM = "uniform"
 
@@ -36,6 +36,7 @@ class LabelSmoothing(RowLoss):
     mass: the hyper-parameter, in [0, 1]
     form: "torch": mass is α, the target keeps 1−α+α·u_k (torch, Müller 2019); "fairseq": mass is ε, the target keeps
         1−ε and each other type gets ε/(K−1). The two are the same loss at α = ε·K/(K−1), K the types of the prior.
+        Where the target is the only type, both are cross entropy, which is 0
     prior: "uniform", or the distribution u as a tensor (V,) that sums to 1
     support: number of types with mass in a tensor prior; only the fairseq form needs it
 
@@ -55,7 +56,7 @@ class LabelSmoothing(RowLoss):
         alpha: Any = self.mass
         if self.form == "fairseq":
             types = rows.types if self.support is None else self.support
-            alpha = self.mass * types / (types - 1)
+            alpha = self.mass * types / others(types)
         value = rows.log_sum - (1 - alpha) * rows.target - alpha * rows.prior
         return value, Coefficients(a=1.0, d=-alpha, e=-(1 - alpha))
 

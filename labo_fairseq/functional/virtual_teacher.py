@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from .contract import RowLoss
-from .rows import Coefficients, Rows
+from .rows import Coefficients, Rows, others
 from .smoothing import UNIFORM
 
 
@@ -45,11 +45,11 @@ class VirtualTeacher(RowLoss):
 
     def shares(self, types: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What u gives the true class and each other one, both like `types`, a tensor of numbers of classes K."""
-        correct, wrong = torch.full_like(types, self.correct), (1 - self.correct) / (types - 1)
+        correct, wrong = torch.full_like(types, self.correct), (1 - self.correct) / others(types)
         if self.softening == "log_probs":
             correct, wrong = correct.log(), wrong.log()
         right = 1 / (1 + (types - 1) * torch.exp((wrong - correct) / self.teacher_temperature))
-        return right, (1 - right) / (types - 1)
+        return right, (1 - right) / others(types)
 
     def terms(self, rows: Rows) -> tuple[torch.Tensor, Coefficients]:
         """Value (n,) in nats and the coefficients of its gradient."""

@@ -101,8 +101,11 @@ def accuracy(folder):
     path = folder / "metrics.json"
     if not path.exists():
         return None
-    (seeds,) = json.loads(path.read_text(encoding="utf-8"))["systems"].values()
-    return 100 * seeds[0]["accuracy"]
+    try:
+        (seeds,) = json.loads(path.read_text(encoding="utf-8"))["systems"].values()
+        return 100 * float(seeds[0]["accuracy"])
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
+        raise UserError(f"{path}: no measures of `labo experiment` ({error!r:.80}): run the experiment again") from None
 
 
 def table(points):

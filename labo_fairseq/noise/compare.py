@@ -80,8 +80,10 @@ def _flags(folder):
     path = Path(folder) / "command.json"
     try:
         command = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(f"{path}: cannot be read: RUN must be a folder of `labo experiment`") from None
+    except (OSError, ValueError, RecursionError):
+        command = None
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise UserError(f"{path}: cannot be read: RUN must be a folder of `labo experiment`")
     pairs = zip(command, [*command[1:], "--"], strict=True)
     return {flag[2:]: value for flag, value in pairs if flag.startswith("--") and not value.startswith("--")}
 

@@ -11,6 +11,8 @@ The file, an .npz without objects, holds one set of images under one checkpoint:
   clean_labels  (N,) int64, the true classes; there only where the training run made these labels noisy
 """
 
+import io
+import math
 import os
 import zipfile
 from dataclasses import dataclass, replace
@@ -23,6 +25,9 @@ from ..files import write_aside
 
 CHECKPOINT = "checkpoint_best.pt"
 _FIELDS = ("logits", "labels", "classes", "subset", "data", "checkpoint")
+# field: (kinds of numpy's types, dimensions)
+_KINDS = {"logits": ("f", 2), "labels": ("iu", 1), "classes": ("U", 1), "clean_labels": ("iu", 1)}
+_KINDS |= dict.fromkeys(_FIELDS[3:], ("U", 0))
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,13 @@ def read(path: str | os.PathLike) -> Predictions:
     """The Predictions of a file. Raises UserError where it cannot be read, or is damaged or inconsistent."""
     again = "remove it and run `labo classify-report` on the checkpoint"
     try:
-        with np.load(path, allow_pickle=False) as data:
-            fields = {field: data[field] for field in _FIELDS}
-            clean = data.get("clean_labels")
+        fields = _arrays(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: give the checkpoint, from which it is made") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: no file of predictions ({' '.join(str(error).split())}): {again}") from None
+    except Exception as error:  # zipfile, zlib, struct and numpy raise some fifteen kinds on damaged bytes
+        raise UserError(f"{path}: no file of predictions ({' '.join(str(error).split()):.200}): {again}") from None
     logits, labels, classes = fields["logits"], fields["labels"], tuple(fields["classes"].tolist())
+    clean = fields.get("clean_labels")
     if not len(labels) or logits.shape != (len(labels), len(classes)):
         raise UserError(f"{path}: {len(labels)} labels and logits of shape {logits.shape}: {again}")
     if labels.min() < 0 or labels.max() >= len(classes) or not np.isfinite(logits).all():
@@ -81,6 +85,29 @@ def read(path: str | os.PathLike) -> Predictions:
         raise UserError(f"{path}: true labels that do not fit the images: {again}")
     subset, data, checkpoint = (str(fields[field]) for field in _FIELDS[3:])
     return Predictions(logits, labels, classes, subset, data, checkpoint, clean)
+
+
+def _arrays(path):
+    """{field: array} of the archive, which holds as many bytes as it says: nothing asks for more memory than that."""
+    with zipfile.ZipFile(path) as archive:
+        if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
+            raise ValueError("it is compressed, as no file of predictions is")
+        names = {record.filename.removesuffix(".npy") for record in archive.infolist()}
+        return {field: _array(archive, field) for field in _KINDS if field in names or field in _FIELDS}
+
+
+def _array(archive, field):
+    content = io.BytesIO(archive.read(f"{field}.npy"))
+    if np.lib.format.read_magic(content) != (1, 0):
+        raise ValueError(f"{field} is of another version of numpy's format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+    kinds, dimensions = _KINDS[field]
+    if dtype.kind not in kinds or len(shape) != dimensions or min(shape, default=0) < 0:
+        raise ValueError(f"{field} is an array of {dtype} of shape {shape}")
+    if math.prod(shape) * dtype.itemsize != len(content.getbuffer()) - content.tell():
+        raise ValueError(f"{field} has another size than shape {shape} needs")
+    content.seek(0)
+    return np.lib.format.read_array(content, allow_pickle=False)
 
 
 def share_of(predictions: Predictions, share: float) -> Predictions:

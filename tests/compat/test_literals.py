@@ -1,5 +1,6 @@
 """F28: what fairseq evaluates is read as literals, wherever it comes from, and code in it is not run."""
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from labo_fairseq.compat.errors import UserError
 FAIRSEQ = Path(sys.prefix, "lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
 # calls of eval() that no mend reaches, and why data cannot reach them
 NOT_REACHED = {
-    "fairseq/examples": "scripts that no command of fairseq imports",
+    "fairseq/examples": "imported by --user-dir alone, and mended then",
     "fairseq/tasks/audio_finetuning.py": "editdistance.eval, which compares texts",
 }
 BETAS = [
@@ -72,6 +73,53 @@ def test_any_text_is_a_value_or_refused(text):
     except UserError:
         return
     assert value == eval(text.strip())  # of these letters no call can be made
+
+
+@pytest.mark.parametrize(
+    "text", ["-" * 900_000 + "1", "1+" * 100_000 + "1", "[]+" * 50_000 + "[]", "(" * 3000, "9" * 2_000_000]
+)
+def test_long_texts_are_refused_too(text):
+    with pytest.raises(UserError, match="was not evaluated"):
+        literals.evaluate(text)
+
+
+def test_a_line_of_a_speech_manifest_may_be_long():
+    line = str({"audio": "a.wav", "hubert": "71 12 " * 20_000, "duration": 12.5})
+    assert literals.evaluate(line) == eval(line)
+
+
+@pytest.mark.parametrize("value", [True, None, 3, 0.5, ["x"], b"1"])
+def test_what_is_no_text_raises_what_eval_raises(value):
+    with pytest.raises(TypeError):
+        literals.evaluate(value)
+
+
+def test_settings_that_may_be_true_or_text():
+    from fairseq.utils import eval_bool
+
+    found = [eval_bool(value) for value in (True, False, "True", "False", "0", None)]
+    assert found == [False, False, True, False, False, False]  # what is no text is the default, as in fairseq
+    assert eval_bool(True, default=True)
+
+
+def test_examples_that_user_dir_imports_read_literals_alone(tmp_path):
+    """fairseq's examples evaluate settings too, and are imported under names that nobody knows beforehand."""
+    from fairseq import utils
+
+    examples = Path(utils.__file__).parent / "examples"
+    found = [path for path in (examples / "translation_moe" / "translation_moe_src").glob("*.py") if path.exists()]
+    if not found:
+        pytest.skip("this fairseq comes without its examples")
+    utils.import_user_module(argparse.Namespace(user_dir=str(found[0].parent)))
+    imported = [m for m in sys.modules.values() if str(getattr(m, "__file__", "")).startswith(str(found[0].parent))]
+    assert imported and all(module.eval is literals_in_use() for module in imported)
+
+
+def literals_in_use():
+    """The function that the bridge gives to fairseq: of its own copy of the module."""
+    from fairseq import utils
+
+    return utils.eval
 
 
 def evaluating(text):

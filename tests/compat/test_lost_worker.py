@@ -71,6 +71,9 @@ def test_under_torchrun(run_two, train_args, tmp_path, rank):
         process.kill()
         process.communicate()
     assert process.returncode == 1 and "Signal 9 (SIGKILL) received" in rest
+    lines = [line for line in rest.splitlines() if line.startswith(f"fairseq-train: rank {1 - rank}: ")]
+    assert len(lines) == 1 and "another worker is gone" in lines[0]
+    assert lines[0].endswith("checkpoints are whole: run the same command again to go on from the last one")
     assert_whole(tmp_path)
     saved = load_safely(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
     done = run_two(TRAIN, *train_args(tmp_path, saved + 2))

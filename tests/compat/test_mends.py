@@ -178,6 +178,7 @@ def save_of_a_later_fairseq(os, stream):
     ("mend", "name", "value"),
     [
         (attention.disable_encoder_fast_path, "TransformerEncoderLayerBase", LayerOfALaterFairseq),
+        (attention.keep_unused_copies_zero, "TransformerEncoderLayerBase", LayerOfALaterFairseq),
         (whole_files.copy_whole_files, "PathManager", ManagerOfALaterFairseq),
         (whole_files.save_whole_files, "torch_persistent_save", save_of_a_later_fairseq),
         (workers.allow_broadcast_globals, "_broadcast_object_slow", broadcast_of_a_later_fairseq),

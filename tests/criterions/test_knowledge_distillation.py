@@ -308,6 +308,35 @@ def test_files_of_another_kind_are_refused(student, teachers, stored, tmp_path):
         distill(task, f"{teachers[0][0]}:{tmp_path}/nowhere.pt")
 
 
+DAMAGED = {
+    "no keys": ("keys", None),
+    "keys of another type": ("keys", lambda t: t.float()),
+    "keys that are a list": ("keys", lambda t: t.tolist()),
+    "no sentences": (("keys", "starts", "sizes"), lambda t: t[:0]),
+    "a sentence too few": ("starts", lambda t: t[1:]),
+    "sentences that begin before the first token": ("starts", lambda t: t - 1),
+    "sentences that go on after the last token": ("sizes", lambda t: t + 1000),
+    "sentences of no token": ("sizes", lambda t: t * 0),
+    "sizes that overflow": ("sizes", lambda t: t + (1 << 62)),
+    "probabilities in half precision": ("probabilities", lambda t: t.half()),
+    "a column too few": ("probabilities", lambda t: t[:, 1:]),
+    "probabilities of three axes": ("probabilities", lambda t: t[None]),
+    "types of 64 bits": ("types", lambda t: t.long()),
+    "a token too few": ("types", lambda t: t[1:]),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_file_whose_parts_do_not_fit_is_refused(student, stored, tmp_path, kind):
+    names, change = DAMAGED[kind]
+    content = torch.load(stored(3), weights_only=True)
+    for name in [names] if isinstance(names, str) else names:
+        content[name] = None if change is None else change(content[name])
+    torch.save(content, tmp_path / "damaged.probs")
+    with pytest.raises(UserError, match=r"damaged\.probs: is no whole file of `labo distill-targets`"):
+        distill(student[0], teacher_probs=str(tmp_path / "damaged.probs"))
+
+
 @pytest.mark.parametrize("side", ["de", "en"])
 def test_a_teacher_of_another_dictionary_is_refused(student, teachers, tiny_bin, stored, tmp_path, side):
     """As many types, but two of them have changed places on one side; the dictionary beside the checkpoint counts."""

@@ -1,7 +1,7 @@
 """40 updates in one go and 20 + 20 after a kill: the same parameters, bit for bit, with the warm-up's end between."""
 
+import io
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,10 +22,6 @@ MODEL = (
     "--disable-validation --share-all-embeddings --distributed-world-size 1 --seed 3 --max-update 40"
 ).split()
 
-# memory that fairseq never writes: a tensor that only tells the device, and copies of the encoder layers' weights for a
-# fast path of inference, which get no gradient
-UNUSED = re.compile(r"_float_tensor$|^encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)$")
-
 # what depends on the number of updates, on counted data or on dropout
 METHODS = {
     "labo adaptive": "--criterion labo --smoothing-warmup-updates 25",
@@ -43,8 +39,7 @@ def command(data, folder, method):
 def parameters(folder):
     state = torch.load(folder / "checkpoint_last.pt", weights_only=False)
     assert state["optimizer_history"][-1]["num_updates"] == 40
-    model = {name: tensor for name, tensor in state["model"].items() if not UNUSED.search(name)}
-    return {**model, **{f"adam {i}": s["exp_avg"] for i, s in state["last_optimizer_state"]["state"].items()}}
+    return {**state["model"], **{f"adam {i}": s["exp_avg"] for i, s in state["last_optimizer_state"]["state"].items()}}
 
 
 def train_and_kill(data, folder, method, kill_at):
@@ -80,6 +75,78 @@ def test_resumed_equals_uninterrupted(method, tiny_bin, tmp_path, run_cli):
     assert wanted.keys() == found.keys()
     for name, tensor in wanted.items():
         assert torch.equal(tensor, found[name]), name
+
+
+LANGUAGE_MODEL = (
+    "--task language_modeling --tokens-per-sample 20 --arch transformer_lm "
+    "--decoder-layers 1 --decoder-embed-dim 16 --decoder-ffn-embed-dim 16 --decoder-attention-heads 2"
+)
+# models with each kind of tensor that fairseq makes without a value
+EQUAL = {
+    "translation": "--criterion labo --smoothing-warmup-updates 1",
+    "sinusoids, two layers": "--criterion label_smoothing --encoder-layers 2 --share-decoder-input-output-embed",
+    "adaptive softmax": "--criterion adaptive_loss --adaptive-softmax-cutoff 8,16 --ddp-backend legacy_ddp",
+    "language model": f"{LANGUAGE_MODEL} --criterion cross_entropy",
+    "adaptive input": f"{LANGUAGE_MODEL} --adaptive-input "
+    "--adaptive-input-cutoff 8,16 --adaptive-softmax-cutoff 8,16 --criterion adaptive_loss",
+    "masked language model": "--task masked_lm --arch masked_lm --criterion masked_lm --tokens-per-sample 20 "
+    "--encoder-layers 1 "
+    "--encoder-embed-dim 16 --encoder-ffn-embed-dim 16 --encoder-attention-heads 2",
+}
+
+
+def without_clocks(state):
+    """The content of a checkpoint with 0 for every number that a clock gave; no file of two runs has equal ones."""
+    state["extra_state"]["previous_training_time"] = 0
+    for meters in state["extra_state"]["metrics"].values():
+        for _, name, kind, content in meters:
+            if kind in ("TimeMeter", "StopwatchMeter") or name in ("wall", "train_wall"):
+                content.update(dict.fromkeys(content.keys() & {"init", "sum", "start", "n"}, 0))
+    return state
+
+
+def as_bytes(path):
+    stream = io.BytesIO()
+    torch.save(without_clocks(torch.load(path, weights_only=False)), stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind", [*list(EQUAL)[:1], *(pytest.param(k, marks=pytest.mark.slow) for k in list(EQUAL)[1:])]
+)
+def test_equal_runs_write_equal_files(kind, tiny_bin, tiny_text, tmp_path, run_cli):
+    """All of it: parameters, unused tensors, optimizer, settings, counts, the order and the layout of everything."""
+    files, data = [], tiny_bin
+    if "--task" in EQUAL[kind]:
+        data = tmp_path / "bin"
+        done = run_cli(
+            *("fairseq-preprocess", "--only-source", "--trainpref", tiny_text / "train.en"),
+            *("--validpref", tiny_text / "valid.en", "--destdir", data),
+        )
+        assert done.returncode == 0, done.stderr
+    for run in ("one", "other"):
+        (tmp_path / run).mkdir()
+        arguments = [data, "--user-dir", USER_DIR, *MODEL, "--save-dir", "run", "--max-update", 3]
+        # what malloc hands out is filled with a byte of choice, another one in each run
+        environment = {"MALLOC_PERTURB_": {"one": "85", "other": "170"}[run]}
+        done = run_cli("fairseq-train", *chosen(arguments, EQUAL[kind]), cwd=tmp_path / run, env=environment)
+        assert done.returncode == 0, done.stderr
+        files.append(as_bytes(tmp_path / run / "run" / "checkpoint_last.pt"))
+    assert files[0] == files[1]
+
+
+def chosen(arguments, flags):
+    """The arguments with other flags; those of encoders and of two languages go where a model has none."""
+    arguments = [str(argument) for argument in arguments]
+    if "--task" in flags:
+        sides = [f for f in arguments if f.startswith(("--encoder-", "--decoder-"))]
+        for flag in ("--source-lang", "--target-lang", *sides):
+            at = arguments.index(flag)
+            del arguments[at : at + 2]
+        arguments.remove("--share-all-embeddings")
+    if "adaptive" in flags and "--share-all-embeddings" in arguments:
+        arguments.remove("--share-all-embeddings")
+    return [*arguments, *flags.split()]
 
 
 def test_the_method_matters(tiny_bin, tmp_path, run_cli):

@@ -195,3 +195,39 @@ def test_of_equal_scores_the_first_point_in_the_file_is_chosen(content, write):
     pairs = [(cell, {"state": "done", "valid": {"bleu": scores[cell.grid["rho"]]}}) for cell in found]
     for order in itertools.permutations(pairs):
         assert schedule.chosen_point(order, experiment.trainings[0], method) == {"rho": 1}
+
+
+FCONV = {"arch": "fconv"} | dict.fromkeys(
+    [f"{side}-{name}" for side in ("encoder", "decoder") for name in ("ffn-embed-dim", "attention-heads")]
+)
+
+
+def _checked(write, content):
+    experiment = spec.read(write(content))
+    check.check_commands(experiment, check.representatives(experiment))
+
+
+@pytest.mark.parametrize(
+    ("flag", "others"),
+    [
+        ("adam-betas", {}),
+        ("adafactor-eps", {"optimizer": "adafactor"}),
+        ("adamax-betas", {"optimizer": "adamax"}),
+        ("adaptive-softmax-cutoff", {}),
+        ("encoder-layers", FCONV),
+    ],
+)
+@pytest.mark.parametrize("part", ["train", "methods.labo"])
+def test_a_dry_run_refuses_text_that_is_code(content, write, tmp_path, flag, others, part):
+    sign = tmp_path / "executed"
+    content["train"] |= others
+    place = content["train"] if part == "train" else content["methods"]["labo"]
+    place[flag] = f"__import__('os').system('touch {sign}') or (0.9, 0.98)"
+    with pytest.raises(UserError, match=f"({part}: {flag}: .*was not evaluated|--{flag}: invalid)"):
+        _checked(write, content)
+    assert not sign.exists()
+
+
+def test_a_dry_run_takes_literals(content, write):
+    content["train"]["adam-betas"] = "(0.9, 0.98)"
+    _checked(write, content)

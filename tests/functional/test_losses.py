@@ -291,6 +291,79 @@ def test_nan_logits_are_not_hidden():
     assert token_loss(broken, target, Labo()).loss[2].isnan()
 
 
+PADDED, KEPT = [1, 4], [0, 2, 3, 5]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_stands_in_padded_rows_changes_nothing(case, bad, masked):
+    """Value and gradient are those of the other rows alone, also where types of these are masked."""
+    if case.by_type and masked:
+        pytest.skip("no type can be taken out")
+    logits = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    target = torch.tensor([0, 1, 2, 3, 0, 1])
+    if masked:
+        logits[2, 4] = logits[5, 3] = -float("inf")
+    alone, padded = logits[KEPT].requires_grad_(), logits.clone()
+    padded[PADDED] = bad
+    padded.requires_grad_()
+    ignored = target.clone()
+    ignored[PADDED] = -100
+    wanted = token_loss(alone, target[KEPT], case.make(5))
+    found = token_loss(padded, ignored, case.make(5), -100, count_hits=True)
+    wanted.loss.sum().backward()
+    # as of a mean over what is not padding, of which padded rows get a weight that is none
+    weights = torch.ones(6, dtype=torch.float64)
+    weights[PADDED] = float("nan")
+    found.loss.backward(weights)
+    assert torch.equal(found.loss[KEPT], wanted.loss) and torch.equal(padded.grad[KEPT], alone.grad)
+    for values in (padded.grad, found.loss, found.nll, found.confidence):
+        assert not values[PADDED].any()
+    assert not found.hits[PADDED].any()
+
+
+# z-loss is of the logits as they are; the others compare distributions, and a single type has one alone
+ONE_TYPE = [
+    case for case in CASES if "z_loss" not in case.name and case.name not in ("mixup", "pairwise_label_smoothing")
+]
+
+
+@pytest.mark.parametrize("case", ONE_TYPE, ids=str)
+def test_a_single_type_has_no_loss(case):
+    logits = torch.tensor([[0.3], [-2.0], [5.0]], dtype=torch.float64, requires_grad=True)
+    loss = token_loss(logits, torch.zeros(3, dtype=torch.long), case.make(1)).loss
+    loss.sum().backward()
+    torch.testing.assert_close(loss, torch.zeros_like(loss), atol=1e-14, rtol=0)
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize("case", [case for case in ONE_TYPE if not case.by_type], ids=str)
+def test_a_row_of_which_one_type_is_left_has_no_loss(case):
+    logits = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    logits[1, [0, 1, 3]] = -float("inf")
+    logits.requires_grad_()
+    target = torch.tensor([0, 2, 1])
+    loss = token_loss(logits, target, case.make(4)).loss
+    loss.sum().backward()
+    assert abs(loss[1].item()) < 1e-14 and logits.grad[1].abs().max() < 1e-14
+    others = logits.detach()[[0, 2]].requires_grad_()
+    wanted = token_loss(others, target[[0, 2]], case.make(4)).loss
+    wanted.sum().backward()
+    torch.testing.assert_close(loss[[0, 2]], wanted, atol=1e-14, rtol=1e-14)
+    torch.testing.assert_close(logits.grad[[0, 2]], others.grad, atol=1e-14, rtol=1e-14)
+
+
+@pytest.mark.parametrize("support", [None, 1])
+def test_a_prior_with_a_single_type_in_fairseqs_form(support):
+    logits, target = random_rows(rows=3)
+    prior = torch.zeros(logits.size(1))
+    prior[2] = 1
+    smoothing = LabelSmoothing(0.1, "fairseq", prior, 1) if support else LabelSmoothing(0.1, "fairseq")
+    loss = token_loss(logits if support else logits[:, :1], target if support else target * 0, smoothing).loss
+    assert loss.isfinite().all()
+
+
 def test_values_without_gradient_are_the_same():
     logits, target = random_rows()
     for case in CASES:
