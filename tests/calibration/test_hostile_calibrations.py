@@ -68,6 +68,9 @@ WRONG = [
     (TEMPERATURE, "null"),
     (TEMPERATURE, "[1.5]"),
     (TEMPERATURE, "[" * 3000 + "]" * 3000),
+    (TEMPERATURE, "7.7e-118"),
+    (TEMPERATURE, "1e30"),
+    (BIAS, "-1e300"),
     (TEMPERATURES, "[1e300, 1]"),  # beyond float32, which the decoder computes in
     (TEMPERATURES, "[1e-300, 1]"),
     (TEMPERATURES, "1.5"),
@@ -182,7 +185,7 @@ def odd_contents(draw, content):
         if draw(st.integers(0, 6)) == 0:
             del outer[last]
         else:
-            outer[last] = draw(st.sampled_from(ODD) | st.floats() | st.integers())
+            outer[last] = copy.deepcopy(draw(st.sampled_from(ODD) | st.floats() | st.integers()))
     return content
 
 

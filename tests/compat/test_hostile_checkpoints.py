@@ -329,7 +329,7 @@ def odd_states(draw, good):
         place = draw(st.sampled_from(draw(st.sampled_from([everywhere, shallow]))))
         value = draw(st.sampled_from([*ODD, REMOVED]) | st.sampled_from(ODD_OBJECTS).map(lambda make: make()))
         try:
-            put(state, place, value)
+            put(state, place, value if value is REMOVED else copy.deepcopy(value))
         except (KeyError, IndexError, TypeError):  # an earlier change took the place away
             continue
     return state
