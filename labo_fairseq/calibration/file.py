@@ -22,7 +22,7 @@ import torch
 
 from ..errors import UserError
 from ..files import write_aside
-from ..functional.calibrators import Adaptive, Grouped, Temperature
+from ..functional.calibrators import MOST, Adaptive, Grouped, Temperature
 
 FORMAT, VERSION = "labo-calibration", 1
 
@@ -151,17 +151,17 @@ def _from_json(record, types):
     if kind == "temperature":
         return Temperature(_positive(record["temperature"]))
     if kind == "grouped":
-        temperatures = _float32([_positive(t) for t in _of(list, record["temperatures"])])
+        temperatures = torch.tensor([_positive(t) for t in _of(list, record["temperatures"])], dtype=torch.float32)
         groups = torch.tensor([_of(int, group) for group in _of(list, record["groups"])], dtype=torch.int64)
         if len(groups) != types or not types or groups.min() < 0 or groups.max() >= len(temperatures):
             raise ValueError("groups do not fit the dictionary and the temperatures")
-        return Grouped(temperatures, groups, _type(record["eos"], types), _finite(record["eos_bias"]))
+        return Grouped(temperatures, groups, _type(record["eos"], types), _number(record["eos_bias"]))
     if kind == "adaptive":
         if record["features"] != list(Adaptive.FEATURES) or len(_of(list, record["weights"])) != len(Adaptive.FEATURES):
             raise ValueError("features that this version does not compute")
-        weights = _float32([_finite(weight) for weight in record["weights"]])
+        weights = torch.tensor([_number(weight) for weight in record["weights"]], dtype=torch.float32)
         eos = None if record["eos"] is None else _type(record["eos"], types)
-        return Adaptive(weights, eos, _finite(record["eos_bias"]))
+        return Adaptive(weights, eos, _number(record["eos_bias"]))
     raise ValueError(f"unknown calibrator {kind!r}")
 
 
@@ -192,18 +192,15 @@ def _type(index, types):
     return index
 
 
-def _finite(value):
-    return float(_of(int | float, value))
-
-
-def _positive(value):
-    if not _finite(value) > 0:
-        raise ValueError(f"temperature {value} is not above 0")
+def _number(value):
+    if not abs(_of(int | float, value)) <= MOST:
+        raise ValueError(f"{value} is beyond ±{MOST:g}")
     return float(value)
 
 
-def _float32(numbers):
-    tensor = torch.tensor(numbers, dtype=torch.float32)
-    if not tensor.isfinite().all() or any(tensor[i] == 0 != number for i, number in enumerate(numbers)):
-        raise ValueError("a number beyond float32, not finite there, or 0")
-    return tensor
+def _positive(value):
+    if not _number(value) > 0:
+        raise ValueError(f"temperature {value} is not above 0")
+    if value < 1 / MOST:
+        raise ValueError(f"temperature {value} is below {1 / MOST:g}")
+    return float(value)

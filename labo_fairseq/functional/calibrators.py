@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+MOST = 1e6  # of a temperature, its inverse, a weight and a bias: beyond it logits overflow float32
+
 
 def _log_softmax(logits):
     # half precision would cost digits of the scores; fairseq computes log-probabilities in float32 too
@@ -99,8 +101,9 @@ class Adaptive:
     FEATURES = ("one", "entropy / log K", "gap of the two largest logits", "log(1+position)", "log(source length)")
 
     def temperatures(self, logits: torch.Tensor, positions: torch.Tensor, source_lengths: torch.Tensor) -> torch.Tensor:
-        """T of each step, (...), above 0."""
-        return torch.exp(self.features(logits, positions, source_lengths) @ self.weights.to(logits.dtype))
+        """T of each step, (...), in [1e-6, 1e6]: beyond these logits overflow float32."""
+        log_t = self.features(logits, positions, source_lengths) @ self.weights.to(logits.dtype)
+        return log_t.exp().clamp(1 / MOST, MOST)
 
     def log_probs(self, logits: torch.Tensor, positions: torch.Tensor, source_lengths: torch.Tensor) -> torch.Tensor:
         """See the module."""

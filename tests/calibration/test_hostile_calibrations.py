@@ -68,6 +68,9 @@ WRONG = [
     (TEMPERATURE, "null"),
     (TEMPERATURE, "[1.5]"),
     (TEMPERATURE, "[" * 3000 + "]" * 3000),
+    (TEMPERATURE, "7.7e-118"),
+    (TEMPERATURE, "1e30"),
+    (BIAS, "-1e300"),
     (TEMPERATURES, "[1e300, 1]"),  # beyond float32, which the decoder computes in
     (TEMPERATURES, "[1e-300, 1]"),
     (TEMPERATURES, "1.5"),
@@ -182,11 +185,11 @@ def odd_contents(draw, content):
         if draw(st.integers(0, 6)) == 0:
             del outer[last]
         else:
-            outer[last] = draw(st.sampled_from(ODD) | st.floats() | st.integers())
+            outer[last] = copy.deepcopy(draw(st.sampled_from(ODD) | st.floats() | st.integers()))
     return content
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [200, pytest.param(5000, marks=pytest.mark.slow)])
 def test_odd_content(whole, tmp_path, examples):
     path = tmp_path / "odd.json"
     content = json.loads(whole)
@@ -200,7 +203,7 @@ def test_odd_content(whole, tmp_path, examples):
     any_content()
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [200, pytest.param(5000, marks=pytest.mark.slow)])
 def test_damaged_text(whole, tmp_path, examples):
     path = tmp_path / "damaged.json"
     pieces = st.sampled_from(["[" * 2000, '"', "}", "1e999", "9" * 400, "-", "null", ",", "\\ud800", "\x00", ""])

@@ -88,7 +88,8 @@ EQUAL = {
     "adaptive softmax": "--criterion adaptive_loss --adaptive-softmax-cutoff 8,16 --ddp-backend legacy_ddp",
     "language model": f"{LANGUAGE_MODEL} --criterion cross_entropy",
     "adaptive input": f"{LANGUAGE_MODEL} --adaptive-input "
-    "--adaptive-input-cutoff 8,16 --adaptive-softmax-cutoff 8,16 --criterion adaptive_loss",
+    "--adaptive-input-cutoff 8,16 --adaptive-softmax-cutoff 8,16 --criterion adaptive_loss "
+    "--ddp-backend legacy_ddp",
     "masked language model": "--task masked_lm --arch masked_lm --criterion masked_lm --tokens-per-sample 20 "
     "--encoder-layers 1 "
     "--encoder-embed-dim 16 --encoder-ffn-embed-dim 16 --encoder-attention-heads 2",
