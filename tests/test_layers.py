@@ -20,6 +20,7 @@ ALLOWED = {
     "records": ["errors", "files"],
     "measures": [],
     "functional": [],
+    "losses": ["errors", "functional"],
     "fairseq_models": ["errors", "files", "compat", "functional"],
     "noise": ["errors", "records", "measures"],
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
@@ -180,6 +181,10 @@ def test_registering_by_hand():
 @pytest.mark.parametrize("path", sorted((PACKAGE / "functional").rglob("*.py")), ids=lambda p: p.name)
 def test_functional_is_torch_alone(path):
     assert_only(path, "torch", *(["triton"] if path.name == "triton_rows.py" else []))
+
+
+def test_losses_are_torch_alone():
+    assert_only(PACKAGE / "losses.py", "torch")
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "measures").rglob("*.py")), ids=lambda p: p.name)
