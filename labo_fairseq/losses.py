@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,7 +40,16 @@ from torch import nn
 
 from . import functional
 from .errors import UserError, above, within
-from .functional import UNIFORM, RowLoss, given_logits, projected_logits, projection_loss, token_loss, with_z_loss
+from .functional import (
+    UNIFORM,
+    RowLoss,
+    class_rows,
+    given_logits,
+    projected_logits,
+    projection_loss,
+    token_loss,
+    with_z_loss,
+)
 
 __all__ = [
     "AntiFocal",
@@ -116,7 +126,9 @@ class RegularizedLoss(nn.Module):
         return f"{self._row_loss}, reduction={self.reduction!r}, class_dim={self.class_dim}"
 
     def _compute(self, input, target, weight, bias, context):
-        as_rows = _Rows(input, target, self.class_dim if weight is None else -1)
+        if target.is_floating_point():
+            raise UserError(f"target: {target.dtype} is no index: give indices of classes; Distillation takes shares")
+        as_rows = partial(class_rows, target=target, class_dim=self.class_dim if weight is None else -1)
         loss = self.row_loss(as_rows, **context)
         rows, flat = self._paired(as_rows, as_rows(input), context), target.reshape(-1).long()
         passes = loss.rows_per_token
@@ -474,29 +486,6 @@ class RDrop(_Around):
         if not self.training:
             return rows
         return torch.stack([rows, as_rows(context["second"])], 1).flatten(0, 1)
-
-
-class _Rows:
-    """Makes rows (N, C) of tensors in the shape of a call's input."""
-
-    def __init__(self, input, target, class_dim):
-        self.dim = 0 if input.dim() == 1 else class_dim
-        self.target = target
-        if target.is_floating_point():
-            raise UserError(
-                f"target: of type {target.dtype}: give indices of classes (Distillation takes a distribution)"
-            )
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Raises UserError where the shape does not fit the target's."""
-        rows = x.movedim(self.dim, -1) if x.dim() else x
-        if rows.shape[:-1] != self.target.shape or not x.dim():
-            place = "last" if self.dim == -1 else "in dimension 1"
-            raise UserError(
-                f"input {tuple(x.shape)}, target {tuple(self.target.shape)}: do not fit with the classes {place}: "
-                "see class_dim"
-            )
-        return rows.reshape(-1, rows.size(-1))
 
 
 def _mean(total, count):

@@ -22,6 +22,7 @@ ALLOWED = {
     "functional": [],
     "losses": ["errors", "functional"],
     "fairseq_models": ["errors", "files", "compat", "functional"],
+    "calibrate": ["errors", "measures", "functional"],
     "noise": ["errors", "records", "measures"],
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
