@@ -84,11 +84,9 @@ class RegularizedLoss(nn.Module):
         self, row_loss: RowLoss, *, reduction: str = "mean", ignore_index: int | None = -100, class_dim: int = 1
     ):
         super().__init__()
-        if reduction not in _REDUCTIONS:
-            raise UserError(f"reduction: {reduction!r} is unknown: give one of {', '.join(_REDUCTIONS)}")
         if class_dim not in (1, -1):
             raise UserError(f"class_dim: {class_dim}: give 1, torch's place of the classes, or -1, the last one")
-        self.reduction, self.ignore_index, self.class_dim = reduction, ignore_index, class_dim
+        self.reduction, self.ignore_index, self.class_dim = _known(reduction), ignore_index, class_dim
         self._row_loss = row_loss
 
     def row_loss(self, as_rows: Callable, **context: Any) -> RowLoss:
@@ -108,24 +106,26 @@ class RegularizedLoss(nn.Module):
         *,
         weight: torch.Tensor | None = None,
         bias: torch.Tensor | None = None,
+        reduction: str | None = None,
         **context: Any,
     ) -> torch.Tensor:
         """The loss: a scalar, or like the target for reduction "none".
 
         input: logits, or the hidden states where the projection's weight is given
+        reduction: takes the place of the module's own for this call
         context: what a module needs besides: step (Labo), teacher (Distillation), second (RDrop)
         """
         compute = self._compute
         if torch.compiler.is_dynamo_compiling():
             # how many rows count depends on the data, which no graph can hold; decorating it would import dynamo
             compute = torch.compiler.disable(compute)
-        return compute(input, target, weight, bias, context)
+        return compute(input, target, weight, bias, _known(reduction or self.reduction), context)
 
     def extra_repr(self) -> str:
         """What print(loss) shows between the parentheses."""
         return f"{self._row_loss}, reduction={self.reduction!r}, class_dim={self.class_dim}"
 
-    def _compute(self, input, target, weight, bias, context):
+    def _compute(self, input, target, weight, bias, reduction, context):
         if target.is_floating_point():
             raise UserError(f"target: {target.dtype} is no index: give indices of classes; Distillation takes shares")
         as_rows = partial(class_rows, target=target, class_dim=self.class_dim if weight is None else -1)
@@ -135,17 +135,17 @@ class RegularizedLoss(nn.Module):
         if weight is None:
             value = token_loss(rows, flat.repeat_interleave(passes), loss, self.ignore_index).loss
         else:
-            value = self._fused(rows, flat.repeat_interleave(passes), loss, weight, bias)
-        if self.reduction == "none":
+            value = self._fused(rows, flat.repeat_interleave(passes), loss, weight, bias, reduction)
+        if reduction == "none":
             # the value of a pair stands in its first row; both rows take the gradient that comes in
             return value.view(-1, passes).sum(1).reshape(target.shape)
-        return value.sum() if self.reduction == "sum" else _mean(value.sum(), self._count(flat))
+        return value.sum() if reduction == "sum" else _mean(value.sum(), self._count(flat))
 
-    def _fused(self, rows, target, loss, weight, bias):
+    def _fused(self, rows, target, loss, weight, bias, reduction):
         """The sum of the losses; each one, (N,), for reduction "none"."""
         if type(weight) not in (torch.Tensor, nn.Parameter):
             raise UserError(f"weight: a {type(weight).__name__} is not one whole matrix: give the logits instead")
-        if self.reduction != "none":
+        if reduction != "none":
             return projection_loss(rows, weight, target, loss, bias, self.ignore_index).total
         if torch.is_grad_enabled():
             return token_loss(F.linear(rows, weight, bias), target, loss, self.ignore_index).loss
@@ -486,6 +486,12 @@ class RDrop(_Around):
         if not self.training:
             return rows
         return torch.stack([rows, as_rows(context["second"])], 1).flatten(0, 1)
+
+
+def _known(reduction):
+    if reduction not in _REDUCTIONS:
+        raise UserError(f"reduction: {reduction!r} is unknown: give one of {', '.join(_REDUCTIONS)}")
+    return reduction
 
 
 def _mean(total, count):

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "labo_fairseq"
 ROOMS = ("functional", "measures", "records", "fairseq_models", "calibration", "decoding", "criterions")
-MODULES = ("losses", "calibrate")
+MODULES = ("losses", "calibrate", "huggingface")
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
 FILES += [PACKAGE / f"{name}.py" for name in MODULES]
 # a criterion's methods are described once, in the base class

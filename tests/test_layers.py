@@ -21,6 +21,7 @@ ALLOWED = {
     "measures": [],
     "functional": [],
     "losses": ["errors", "functional"],
+    "huggingface": ["errors", "losses"],
     "fairseq_models": ["errors", "files", "compat", "functional"],
     "calibrate": ["errors", "measures", "functional"],
     "noise": ["errors", "records", "measures"],
@@ -184,8 +185,9 @@ def test_functional_is_torch_alone(path):
     assert_only(path, "torch", *(["triton"] if path.name == "triton_rows.py" else []))
 
 
-def test_losses_are_torch_alone():
-    assert_only(PACKAGE / "losses.py", "torch")
+@pytest.mark.parametrize("module", ["losses", "calibrate", "huggingface"])
+def test_modules_for_every_pytorch_program_are_torch_alone(module):
+    assert_only(PACKAGE / f"{module}.py", "torch")
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "measures").rglob("*.py")), ids=lambda p: p.name)
