@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from _analysis import finished_run, prepared_corpus
 
 BRIDGE = ("fairseq", "hydra", "omegaconf")
 
@@ -78,3 +79,12 @@ def test_what_needs_fairseq_says_so_in_one_line(run, tmp_path, missing):
     assert done.returncode == 2 and not done.stdout
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert done.stderr.startswith(f"labo calibrate: {missing}: is not installed: ") and "pip install" in done.stderr
+
+
+def test_the_report_works(run, tmp_path):
+    pytest.importorskip("matplotlib", reason="the report needs matplotlib")
+    corpus = prepared_corpus(tmp_path / "data", 20)
+    runs = [finished_run(tmp_path / "runs" / name, corpus, errors) for name, errors in (("a", 0.4), ("b", 0.2))]
+    done = run("report", *runs, "--out", tmp_path / "out", "--samples", 20, "--trials", 20)
+    assert done.returncode == 0, done.stderr
+    assert "<html" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
