@@ -50,6 +50,12 @@ SUBJECTS = {
     },
 }
 REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space") | {errno.EBADF: "redirect it to a file"}
+# what the package installs without and a command may need; the rest of its dependencies always comes along
+MISSING = {
+    "fairseq": "pip install --no-deps fairseq==0.12.2 (`labo doctor` says what else it needs)",
+    "hydra": "fairseq needs it: pip install 'hydra-core>=1.3,<1.4'",
+    "omegaconf": "fairseq needs it: pip install 'omegaconf>=2.3,<2.4'",
+}
 SUBCOMMANDS = [name for subject in SUBJECTS.values() for name in subject]
 
 
@@ -71,6 +77,10 @@ def main(argv=None):
         if not getattr(error, "labo_user_error", False):  # errors.UserError, and that of the bridge
             raise
         return _refused(name, error)
+    except ModuleNotFoundError as error:
+        if error.name not in MISSING:
+            raise
+        return _refused(name, f"{error.name}: is not installed: {MISSING[error.name]}")
     except BrokenPipeError:
         _give_up_stdout()
         return 141

@@ -9,10 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "labo_fairseq"
 ROOMS = ("functional", "measures", "records", "fairseq_models", "calibration", "decoding", "criterions")
+MODULES = ("losses", "calibrate", "huggingface")
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
+FILES += [PACKAGE / f"{name}.py" for name in MODULES]
 # a criterion's methods are described once, in the base class
 DESCRIBED_IN_BASE = ("check", "row_loss", "batch_loss", "forward", "set_up", "row_pass", "terms", "of_rows")
-WITH_EXAMPLES = ("functional", "measures", "losses", "calibrate")
+WITH_EXAMPLES = ("functional", "measures")
 
 
 def module_of(path):
@@ -45,7 +47,10 @@ def test_public_functions_have_a_docstring(path):
         assert described or any(isinstance(d, ast.Name) and d.id == "property" for d in node.decorator_list), name
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name in WITH_EXAMPLES], ids=module_of)
+EXEMPLARY = [path for path in FILES if path.parent.name in WITH_EXAMPLES or path.stem in MODULES]
+
+
+@pytest.mark.parametrize("path", EXEMPLARY, ids=module_of)
 def test_examples_in_docstrings_run(path):
     if path.name == "triton_rows.py":
         pytest.importorskip("triton")

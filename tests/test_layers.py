@@ -21,7 +21,10 @@ ALLOWED = {
     "records": ["errors", "files"],
     "measures": [],
     "functional": [],
+    "losses": ["errors", "functional"],
+    "huggingface": ["errors", "losses"],
     "fairseq_models": ["errors", "files", "compat", "functional"],
+    "calibrate": ["errors", "measures", "functional"],
     "noise": ["errors", "records", "measures"],
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
@@ -181,6 +184,11 @@ def test_registering_by_hand():
 @pytest.mark.parametrize("path", sorted((PACKAGE / "functional").rglob("*.py")), ids=lambda p: p.name)
 def test_functional_is_torch_alone(path):
     assert_only(path, "torch", *(["triton"] if path.name == "triton_rows.py" else []))
+
+
+@pytest.mark.parametrize("module", ["losses", "calibrate", "huggingface"])
+def test_modules_for_every_pytorch_program_are_torch_alone(module):
+    assert_only(PACKAGE / f"{module}.py", "torch")
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "measures").rglob("*.py")), ids=lambda p: p.name)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ..fairseq_models.tokens import Tokens
-from ..functional.calibration import bin_sums
+from ..functional.calibration import objective_sums
 from ..functional.calibrators import Adaptive, Grouped, Temperature
-from ..measures.calibration import BINS, ece
+from ..measures.calibration import ece
 from ..measures.temperature import search
 
 # standard deviations of the normal priors around the scalar calibrator
@@ -61,16 +61,9 @@ def _values(tokens, index, candidates, objective):
     for rows, target, position, source_length in tokens.chunks(index):
         logits = tokens.members[0].logits(rows.numpy())
         for i, candidate in enumerate(candidates):
-            part = _sums(candidate.log_probs(logits, position, source_length), target, objective)
+            part = objective_sums(candidate.log_probs(logits, position, source_length), target, objective)
             sums[i] = part if sums[i] is None else sums[i] + part
     return [float(total if objective == "nll" else ece(total.cpu())) for total in sums]
-
-
-def _sums(log_probs, target, objective):
-    if objective == "nll":
-        return -log_probs.gather(1, target.unsqueeze(1)).double().sum()
-    log_confidence, predicted = log_probs.max(1)
-    return bin_sums(log_confidence.exp(), predicted.eq(target), BINS)
 
 
 def _grouped(log_temperature, groups):

@@ -25,6 +25,7 @@ from .noisy_targets import (
 )
 from .penalties import AntiFocal, ConfidencePenalty, Focal, WithZLoss, ZLossAround, with_z_loss
 from .rdrop import RDrop
+from .shapes import class_rows
 from .smoothing import UNIFORM, CrossEntropy, LabelSmoothing, Labo
 from .virtual_teacher import VirtualTeacher
 
@@ -56,6 +57,7 @@ __all__ = [
     "VirtualTeacher",
     "WithZLoss",
     "ZLossAround",
+    "class_rows",
     "distribution_loss",
     "given_logits",
     "learned_distribution",

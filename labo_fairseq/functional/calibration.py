@@ -48,6 +48,18 @@ def bin_sums(confidence: torch.Tensor, correct: torch.Tensor, bins: int = 15) ->
     return torch.stack([x.new_zeros(bins).index_add_(0, index, x) for x in columns])
 
 
+def objective_sums(log_probs: torch.Tensor, target: torch.Tensor, objective: str) -> torch.Tensor:
+    """What a calibrator's objective is computed from, float64; it adds over batches.
+
+    log_probs: (N, K) in nats; target: (N,)
+    objective: "nll": their summed negative log-likelihood, a scalar; "ece": bin sums (3, 15)
+    """
+    if objective == "nll":
+        return -log_probs.gather(1, target.unsqueeze(1)).double().sum()
+    log_confidence, predicted = log_probs.max(1)
+    return bin_sums(log_confidence.exp(), predicted.eq(target))
+
+
 def bin_index(confidence: torch.Tensor, bins: int) -> torch.Tensor:
     """The bin of each confidence in [0, 1], int64 in 0..bins−1; NaN falls into the last one and turns its sums to NaN.
 

@@ -39,7 +39,9 @@ def token_loss(
     kept = kept_rows(target, ignore_index)
     check_targets(target[kept], logits.size(1))
     gradient = torch.is_grad_enabled() and logits.requires_grad
-    value, nll, confidence = _Dense.apply(logits, target, kept, loss, gradient)
+    # autocast would round the product with a prior, which must stay in float32
+    with torch.autocast(logits.device.type, enabled=False):
+        value, nll, confidence = _Dense.apply(logits, target, kept, loss, gradient)
     hits = None
     if count_hits:
         hits = logits.detach().argmax(1).eq(target)

@@ -53,6 +53,16 @@ def mce(sums: np.ndarray) -> np.ndarray:
     return np.where(count.sum(-1) > 0, gap.max(-1), np.nan)
 
 
+def rmsce(sums: np.ndarray) -> np.ndarray:
+    """Root mean square calibration error √(Σ_b n_b/N·(accuracy_b − confidence_b)²) (Kumar et al. 2019), in [0, 1].
+
+    sums: as for `ece`. NaN without predictions.
+    """
+    count, confidence, correct = np.moveaxis(np.asarray(sums, np.float64), -2, 0)
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(((correct - confidence) ** 2 / np.maximum(count, 1)).sum(-1) / count.sum(-1))
+
+
 def wilson_interval(correct: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
     """95 % interval (low, high) of a share of `correct` in `count` trials (Wilson 1927); NaN where count is 0.
 
