@@ -6,8 +6,6 @@ with, on whatever machine it is resumed.
 
 import functools
 
-FASTER = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}  # names in torch.cpu.get_capabilities()
-
 
 @functools.cache
 def chosen(asked, cpu):
@@ -16,16 +14,14 @@ def chosen(asked, cpu):
         return asked, "the experiment file asks for it"
     import torch
 
+    from ..functional.half_precision import cpu_has_bf16
+
     if not cpu:
         if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", "this GPU computes in bfloat16"
         return "float32", "this GPU does not compute in bfloat16"
-    # older versions of torch do not tell
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    has = [name for key, name in FASTER.items() if capabilities.get(key)]
-    if has:
-        return "bf16", f"this CPU has {' and '.join(has)}"
-    return "float32", f"torch sees neither {' nor '.join(FASTER.values())} in this CPU"
+    has, reason = cpu_has_bf16()
+    return "bf16" if has else "float32", reason
 
 
 def settle(cell, recorded, cpu):
