@@ -20,6 +20,7 @@ from ..functional import (
 )
 
 BASELINE = "fairseq label_smoothed_cross_entropy"
+FLOAT32 = " in float32"
 SMOOTHING = 0.1
 
 
@@ -44,6 +45,11 @@ class Problem:
     def logits(self):
         """(N, V), made by autograd."""
         return self.hidden @ self.weight.t()
+
+    def in_float32(self):
+        """The same problem in float32."""
+        leaves = [x.detach().float().requires_grad_() for x in (self.hidden, self.weight)]
+        return type(self)(*leaves, self.target)
 
     def clear(self):
         """Drop the gradients, as fairseq does before each update."""
@@ -71,6 +77,9 @@ def losses(problem):
 def candidates(problem, kernel="torch"):
     """name -> function without arguments, one forward and backward pass each; kernel: row pass of the fused path."""
     table = {BASELINE: lambda: _fairseq(problem), "floor: three products": _floor(problem)}
+    if problem.hidden.dtype != torch.float32:
+        table[BASELINE + FLOAT32] = _in_float32(problem, _fairseq)
+        table["fused labo adaptive" + FLOAT32] = _in_float32(problem, lambda p: fused(p, Labo(), kernel))
     for name, loss in losses(problem).items():
         table[f"fused {name}"] = lambda loss=loss: fused(problem, loss, kernel)
     for name, loss in losses(problem).items():
@@ -110,6 +119,16 @@ def _fairseq(problem):
     """fairseq's own function, as its criterion calls it."""
     lprobs = F.log_softmax(problem.logits(), dim=-1, dtype=torch.float32)
     label_smoothed_nll_loss(lprobs, problem.target, SMOOTHING)[0].backward()
+
+
+def _in_float32(problem, function):
+    wide = problem.in_float32()
+
+    def run():
+        wide.clear()
+        function(wide)
+
+    return run
 
 
 def _literal_labo(problem, tau=1.25, rho=0.5):

@@ -143,12 +143,13 @@ def _resident(field):
 
 def _gradient_error(args, name, rows=256):
     """Largest error of the gradients of hidden states and weight, relative to the largest entry; on `rows` rows."""
-    kind, _, loss_name = name.removesuffix(_BF16).partition(" ")
+    kind, _, loss_name = name.removesuffix(_BF16).removesuffix(losses.FLOAT32).partition(" ")
     if kind not in ("fused", "dense"):
         return None
     exact = losses.Problem.random(rows, args.width, args.vocabulary, args.device, torch.float64)
     losses.dense(exact, losses.losses(exact)[loss_name])
-    problem = losses.Problem.random(rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
+    dtype = torch.float32 if name.endswith(losses.FLOAT32) else getattr(torch, args.dtype)
+    problem = losses.Problem.random(rows, args.width, args.vocabulary, args.device, dtype)
     with _bf16_products() if name.endswith(_BF16) else contextlib.nullcontext():
         getattr(losses, kind)(problem, losses.losses(exact)[loss_name])
     pairs = ((problem.hidden.grad, exact.hidden.grad), (problem.weight.grad, exact.weight.grad))

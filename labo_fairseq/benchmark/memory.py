@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..functional import Labo, fused
+from ..functional.half_precision import cpu_has_bf16
 from .candidates import BASELINE
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -67,10 +68,13 @@ def loss_bytes(count, types, width, dtype, device):
 
 def _chunk_bytes(count, types, width, dtype, device):
     """Logits of a chunk and the buffer of the row pass, on a GPU as many as the fused path wants if memory is free."""
-    rows, block = fused.chunk_sizes(count, types, width, torch.device(device), Labo(), free=1 << 62)
+    half = device == "cpu" and dtype == "bfloat16" and cpu_has_bf16()[0]
+    rows, block = fused.chunk_sizes(count, types, width, torch.device(device), Labo(), free=1 << 62, half=half)
+    if half:  # two blocks in float32, and a chunk's product with the gradient of the weight
+        return (2 * rows + 8 * block) * types + 2 * types * width
     if device == "cuda":  # and the copy in half precision
         return (4 * (rows + block) + (2 * rows if dtype != "float32" else 0)) * types
-    widened = 4 * (count + types) * width if dtype != "float32" else 0  # products on a CPU run in float32
+    widened = 4 * (count + types) * width if dtype != "float32" else 0  # the products run in float32
     return 4 * (rows + block) * types + widened
 
 

@@ -22,8 +22,9 @@ from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, u
 from ..fairseq_models.suitability import check_batch, check_output, check_task
 from ..functional import RDrop, RowLoss, projection_loss, token_loss, with_z_loss
 from ..functional.calibration import bin_sums
+from ..functional.dense import working_dtype
+from ..functional.half_precision import operand_type
 from ..functional.kernels import choose_kernel
-from ..functional.products import kind_of_products
 from ..measures.calibration import BINS, ece
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,9 @@ class LabelRegularizedConfig(FairseqDataclass):
     bf16_products: bool = field(
         default=False,
         metadata={
-            "help": "CPU that has AVX512-BF16 or AMX: multiply the float32 matrices of the fused loss in bfloat16, and "
-            "let torch do so in the whole model; gradients are then off by about 0.4 percent (docs/performance.md)"
+            "help": "float32 model on a CPU with AVX512-BF16 or AMX: multiply in bfloat16 in the fused projection, and "
+            "allow it in all other products of float32 matrices, where torch uses it with AMX alone; gradients are "
+            "then accurate to a few parts in a thousand (docs/performance.md)"
         },
     )
     z_loss: float = field(default=0.0, metadata={"help": "λ of the additional term λ·LSE², at least 0"})
@@ -172,7 +174,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
             bias=projection.bias,
             ignore_index=self.padding_idx,
             count_hits=self._counts_hits(model),
-            kernel=self._kernel(hidden.device),
+            kernel=self._kernel(hidden),
         )
 
     def _dense(self, model, net_input, target, loss, passes):
@@ -225,18 +227,20 @@ class LabelRegularizedCriterion(FairseqCriterion):
         # per-token losses of the fused path carry no gradient
         return self._path == "fused" and (reduce or not model.training)
 
-    def _kernel(self, device):
+    def _kernel(self, hidden):
         if self._loss_kernel is None:
-            self._loss_kernel, reason = choose_kernel(str(self.cfg.loss_kernel), device)
+            self._loss_kernel, reason = choose_kernel(str(self.cfg.loss_kernel), hidden.device)
             logger.info("%s: row pass by %s (%s)", self.cfg._name, self._loss_kernel, reason)
+            half, reason = operand_type(hidden.device, hidden.dtype)
+            products = str(half or working_dtype(hidden.dtype)).removeprefix("torch.")
+            logger.info("%s: products of the projection in %s (%s)", self.cfg._name, products, reason)
         return self._loss_kernel
 
     def _choose_path(self, model):
         wanted = str(self.cfg.projection)
         reason = "--projection dense" if wanted == "dense" else self.needs_logits or obstacle(model)
         if reason is None:
-            kind, why = kind_of_products(unwrap(model).decoder.output_projection.weight)
-            logger.info("%s: output projection and loss are fused, products in %s (%s)", self.cfg._name, kind, why)
+            logger.info("%s: output projection and loss are fused", self.cfg._name)
             return "fused"
         if wanted == "fused":
             raise UserError(f"--projection fused: {reason}: use --projection auto")

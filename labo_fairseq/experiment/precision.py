@@ -14,14 +14,14 @@ def chosen(asked, cpu):
         return asked, "the experiment file asks for it"
     import torch
 
-    from ..functional.products import fast_bf16
+    from ..functional.half_precision import cpu_has_bf16
 
     if not cpu:
         if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", "this GPU computes in bfloat16"
         return "float32", "this GPU does not compute in bfloat16"
-    fast, reason = fast_bf16()
-    return ("bf16" if fast else "float32"), reason
+    has, reason = cpu_has_bf16()
+    return "bf16" if has else "float32", reason
 
 
 def settle(cell, recorded, cpu):

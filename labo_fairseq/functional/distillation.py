@@ -137,8 +137,7 @@ class LogitMatching(PassLoss):
 
 def projected_logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
     """A teacher from its features (N, D) and output projection (V, D), (V,): the products are made chunk by chunk."""
-    products = Products(hidden, weight, bias, (False, False, False))
-    return lambda rows: products.logits(rows, products.new_logits(len(rows)))
+    return Products(hidden, weight, bias, (False, False, False)).wide_logits
 
 
 def given_logits(logits: torch.Tensor) -> Callable:

@@ -13,13 +13,15 @@ import torch
 from .contract import RowLoss
 from .dense import check_targets, kept_rows, rows_at_once
 from .kernels import row_pass_of
-from .products import products_of
+from .products import Products
 from .rows import prior_row
 
 # on a CPU (docs/performance.md): a product of fewer rows re-reads the weight gradient too often, of more logits takes
 # memory; a row pass of more logits falls out of the cache between its operations
 _CHUNK_ROWS, _CHUNK = 1024, 1 << 23
 _BLOCK = 1 << 20
+# the same where the products are in bfloat16 on a CPU
+_HALF_CHUNK_ROWS, _HALF_CHUNK, _HALF_BLOCK = 1024, 1 << 24, 1 << 19
 # on a GPU: logits of a chunk at least, so that launches cost little; bytes that one logit needs there (two buffers in
 # float32, a copy in half precision); and the share of the free memory that a chunk may take
 _CUDA_CHUNK, _CUDA_BYTES, _CUDA_SHARE = 1 << 24, 10, 0.25
@@ -79,7 +81,7 @@ class _Fused(torch.autograd.Function):
         needs = [gradient and need for need in ctx.needs_input_grad[:3]]
         # the types of the products are chosen here; autocast would round what must stay in float32
         with torch.autocast(hidden.device.type, enabled=False):
-            products = products_of(hidden, weight, bias, needs)
+            products = Products(hidden, weight, bias, needs)
             prior, row_pass = _Prior(loss, products), row_pass_of(kernel)
             per_token = _all_chunks(products, prior, target, kept, loss, count_hits, row_pass)
         ctx.products = products
@@ -106,44 +108,59 @@ def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
     nll, confidence = torch.empty_like(value), torch.empty_like(value)
     hits = torch.empty(count, dtype=torch.bool, device=target.device) if count_hits else None
     weight = products.weight
-    chunk_rows, block = chunk_sizes(count, *weight.shape, weight.device, loss)
-    buffers = products.new_logits(min(chunk_rows, count)), products.new_logits(min(block, count))
+    chunk_rows, block_rows = chunk_sizes(count, *weight.shape, weight.device, loss, half=products.rounds)
+    buffer = products.chunk_buffer(min(chunk_rows, count))
+    scratch = products.block_buffer(min(block_rows, count))
+    wide = torch.empty_like(scratch) if products.rounds else None
     for start in range(0, count, chunk_rows):
         chunk = slice(start, min(start + chunk_rows, count))
-        z = products.logits(chunk, buffers[0])
+        logits = products.logits(chunk, buffer)
         prior_logit = prior.logit(chunk)
-        prior_weight = value.new_zeros(len(z)) if prior.used else None
-        for low in range(0, len(z), block):
-            part = slice(low, min(low + block, len(z)))
+        prior_weight = value.new_zeros(len(logits)) if prior.used else None
+        for low in range(0, len(logits), block_rows):
+            part = slice(low, min(low + block_rows, len(logits)))
             rows = slice(start + part.start, start + part.stop)
+            z = products.widened(logits[part], wide)
             if count_hits:
-                hits[rows] = z[part].argmax(1).eq(target[rows])
+                hits[rows] = z.argmax(1).eq(target[rows])
             out = row_pass(
-                z[part],
+                z,
                 target[rows],
                 loss.of_rows(kept[rows], prior.masked),
                 gradient=products.any_gradient,
                 prior_logit=None if prior_logit is None else prior_logit[part],
                 masked=prior.masked,
-                scratch=buffers[1][: part.stop - part.start],
+                scratch=scratch[: len(z)],
             )
             value[rows], nll[rows], confidence[rows] = out.value, out.nll, out.log_sum.neg().exp()
             if prior.used:
                 prior_weight[part] = out.prior_weight
+            if products.any_gradient:
+                products.take_in(z, logits[part])
         if products.any_gradient:
-            products.add_chunk(chunk, z)
+            products.add_chunk(chunk, logits)
             prior.add_chunk(chunk, prior_weight)
     prior.finish()
     return value, nll, confidence, hits
 
 
 def chunk_sizes(
-    count: int, types: int, width: int, device: torch.device, loss: RowLoss, free: int | None = None
+    count: int,
+    types: int,
+    width: int,
+    device: torch.device,
+    loss: RowLoss,
+    free: int | None = None,
+    half: bool = False,
 ) -> tuple[int, int]:
-    """Rows of one product, and of one row pass within it: from N, V, D and a GPU's free bytes (None asks the GPU)."""
+    """Rows of one product, and of one row pass within it: from N, V, D and a GPU's free bytes (None asks the GPU).
+
+    half: the products are in bfloat16 on a CPU
+    """
     if device.type == "cpu":
-        chunk = _even(count, min(_CHUNK_ROWS, rows_at_once(_CHUNK, types, loss)), loss)
-        return chunk, min(chunk, rows_at_once(_BLOCK, types, loss))
+        most, logits, block = (_HALF_CHUNK_ROWS, _HALF_CHUNK, _HALF_BLOCK) if half else (_CHUNK_ROWS, _CHUNK, _BLOCK)
+        chunk = _even(count, min(most, rows_at_once(logits, types, loss)), loss)
+        return chunk, min(chunk, rows_at_once(block, types, loss))
     # each chunk reads and writes the weight gradient, 8·V·D bytes: with D rows that is a quarter of its row pass
     wanted = max(_CUDA_CHUNK, types * width)
     fits = int((_free_bytes(device) if free is None else free) * _CUDA_SHARE) // _CUDA_BYTES

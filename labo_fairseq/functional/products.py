@@ -1,15 +1,10 @@
 """The matrix products of the fused path: logits of a chunk, and the sums of their gradients in working precision."""
 
-from __future__ import annotations
-
-import functools
-
 import torch
 
 from .dense import working_dtype
+from .half_precision import operand_type
 
-# instructions by which a CPU multiplies bfloat16 at several times the speed of float32, as torch.cpu names them
-FAST_BF16 = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
 # float16 gradients of logits are scaled by this, so that probabilities down to 6e-11 survive; |gradient| may reach 63
 _HALF_SCALE = 1024.0
 
@@ -17,60 +12,100 @@ _HALF_SCALE = 1024.0
 class Products:
     """h·Wᵀ + b by chunks of rows, and the gradients of h, W and b, which stay in float32 until they are scaled.
 
-    hidden (n, D), weight (V, D), bias (V,) or None; needs: for which of the three a gradient is wanted. On a GPU the
-    products of half-precision operands run in half precision with float32 results; on a CPU they run in float32.
+    hidden (n, D), weight (V, D), bias (V,) or None; needs: for which of the three a gradient is wanted. Where
+    half_precision.operand_type says so, the operands are half precision and each product sums in float32. A GPU gives
+    those sums as they are. On a CPU torch rounds them to bfloat16, so a chunk of logits and of their gradients is
+    bfloat16 there, a block of it float32 while the row pass works on it, and the sum over the chunks float32. Where no
+    gradient is wanted, a CPU multiplies in float32, so that what is reported of validation data is exact.
     """
 
     def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, needs: tuple | list):
         self.given = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         self.dtype = working_dtype(hidden.dtype)
-        self.half = self._half_type(hidden)
+        self.any_gradient = any(needs)
+        on_cpu = hidden.device.type == "cpu"
+        self.half = operand_type(hidden.device, hidden.dtype)[0] if self.any_gradient or not on_cpu else None
+        self.rounds = self.half is not None and on_cpu
         operand = self.half or self.dtype
         self.hidden, self.weight = hidden.to(operand), weight.to(operand)
         self.bias = None if bias is None else bias.to(self.dtype)
         self.types = weight.size(0)
-        self.any_gradient = any(needs)
         self.grad_hidden = torch.empty_like(self.hidden, dtype=self.dtype) if needs[0] else None
         self.grad_weight = torch.zeros_like(self.weight, dtype=self.dtype) if needs[1] else None
         self.grad_bias = torch.zeros_like(bias, dtype=self.dtype) if bias is not None and needs[2] else None
+        self._product = None  # of one chunk, for the gradient of the weight
 
-    def new_logits(self, rows: int) -> torch.Tensor:
+    def chunk_buffer(self, rows: int) -> torch.Tensor:
+        """An uninitialized buffer for `rows` rows of logits as `logits` gives them."""
+        return self._rows(rows, self.half if self.rounds else self.dtype)
+
+    def block_buffer(self, rows: int) -> torch.Tensor:
         """An uninitialized buffer for `rows` rows of logits in the working precision."""
-        return torch.empty(rows, self.types, dtype=self.dtype, device=self.weight.device)
+        return self._rows(rows, self.dtype)
+
+    def _rows(self, rows, dtype):
+        return torch.empty(rows, self.types, dtype=dtype, device=self.weight.device)
 
     def wide_hidden(self, chunk: slice) -> torch.Tensor:
         """The chunk's hidden states in the working precision."""
         return self.hidden[chunk].to(self.dtype)
 
     def logits(self, chunk: slice, buffer: torch.Tensor) -> torch.Tensor:
-        """Logits of the chunk, a view of the buffer."""
+        """h·Wᵀ of the chunk, a view of the buffer; `widened` adds the bias."""
         h = self.hidden[chunk]
         z = buffer[: len(h)]
         self._mm(h, self.weight.t(), z)
+        return z
+
+    def widened(self, block: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
+        """Logits of some rows of a chunk in the working precision: the rows themselves, or a copy in the buffer."""
+        z = block if buffer is None else buffer[: len(block)].copy_(block)
         return z if self.bias is None else z.add_(self.bias)
 
-    def add_chunk(self, chunk: slice, gradient: torch.Tensor) -> None:
-        """Take in the gradient of the chunk's logits."""
+    def wide_logits(self, rows: slice | torch.Tensor) -> torch.Tensor:
+        """Logits of some rows, a slice or indices (n,), in the working precision, in memory of their own."""
+        h = self.hidden[rows]
+        z = self._rows(len(h), self.half if self.rounds else self.dtype)
+        self._mm(h, self.weight.t(), z)
+        return self.widened(z, self._rows(len(h), self.dtype) if self.rounds else None)
+
+    def take_in(self, gradient: torch.Tensor, block: torch.Tensor) -> None:
+        """The gradient of the logits that `widened` gave takes the place of those rows of the chunk."""
         if self.grad_bias is not None:
             self.grad_bias.add_(gradient.sum(0))
-        scale = 1.0
-        if self.half:
-            scale = _HALF_SCALE if self.half == torch.float16 else 1.0
+        if self.rounds:
+            block.copy_(gradient)
+
+    def add_chunk(self, chunk: slice, gradient: torch.Tensor) -> None:
+        """Take in the gradient of the chunk's logits, which is overwritten."""
+        scale = _HALF_SCALE if self.half == torch.float16 else 1.0
+        if self.half and not self.rounds:
             gradient = gradient.mul_(scale).to(self.half)
         if self.grad_hidden is not None:
             out = self.grad_hidden[chunk]
-            self._mm(gradient, self.weight, out)
+            if self.rounds:
+                out.copy_(gradient @ self.weight)
+            else:
+                self._mm(gradient, self.weight, out)
             if scale != 1:
                 out.div_(scale)
         if self.grad_weight is not None:
-            if self.half:
-                self.grad_weight.add_(torch.mm(gradient.t(), self.hidden[chunk], out_dtype=self.dtype), alpha=1 / scale)
-            else:
-                # the first chunk need not read what nothing has been added to
-                self.grad_weight.addmm_(gradient.t(), self.hidden[chunk], beta=1 if chunk.start else 0)
+            self._add_to_weight(gradient.t(), self.hidden[chunk], 1 / scale, first=chunk.start == 0)
+
+    def _add_to_weight(self, gradient, hidden, scale, first):
+        total = self.grad_weight
+        if self.rounds:
+            self._product = torch.mm(gradient, hidden, out=self._product)
+            total.copy_(self._product) if first else total.add_(self._product)
+        elif self.half:
+            total.add_(torch.mm(gradient, hidden, out_dtype=self.dtype), alpha=scale)
+        else:
+            # the first chunk need not read what nothing has been added to
+            total.addmm_(gradient, hidden, beta=0 if first else 1)
 
     def scaled(self, factor: torch.Tensor | None) -> list:
         """The three gradients times the incoming one, rounded to the types of the inputs only after that."""
+        self._product = None
         if factor is None:
             return [None] * 3
         # asking a GPU for the factor would wait for it; on a CPU a factor of 1 saves a pass over the weight's gradient
@@ -82,100 +117,7 @@ class Products:
         ]
 
     def _mm(self, a, b, out):
-        if self.half:
+        if self.half and not self.rounds:
             torch.mm(a, b, out_dtype=self.dtype, out=out)
         else:
             torch.mm(a, b, out=out)
-
-    def _half_type(self, hidden):
-        """The half-precision type in which the products run, or None for the working precision."""
-        if hidden.device.type != "cuda" or hidden.dtype not in (torch.bfloat16, torch.float16):
-            return None
-        return hidden.dtype if _keeps_float32(hidden.device, hidden.dtype) else None
-
-
-class RoundedProducts(Products):
-    """The same in bfloat16 on a CPU, where torch gives no float32 result of such operands.
-
-    Each product is rounded to bfloat16; the rows of logits and the sums over chunks are float32. The gradient is off by
-    about 0.005 of its norm then, most of which is the rounding of the operands (docs/performance.md).
-    """
-
-    def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, needs: tuple | list):
-        super().__init__(hidden, weight, bias, needs)
-        # used again by each chunk: memory for logits, and then for their gradient; for the weight's gradient
-        self._logits = self.weight.new_empty(0, self.types)
-        self._of_weight = torch.empty_like(self.weight) if needs[1] else None
-
-    def logits(self, chunk: slice, buffer: torch.Tensor) -> torch.Tensor:
-        """Logits of the chunk, a view of the buffer."""
-        h = self.hidden[chunk]
-        if len(self._logits) < len(h):
-            self._logits = torch.empty_like(buffer, dtype=self.half)
-        z = buffer[: len(h)].copy_(torch.mm(h, self.weight.t(), out=self._logits[: len(h)]))
-        return z if self.bias is None else z.add_(self.bias)
-
-    def add_chunk(self, chunk: slice, gradient: torch.Tensor) -> None:
-        """Take in the gradient of the chunk's logits."""
-        if self.grad_bias is not None:
-            self.grad_bias.add_(gradient.sum(0))
-        rounded = self._logits[: len(gradient)].copy_(gradient)
-        if self.grad_hidden is not None:
-            self.grad_hidden[chunk] = torch.mm(rounded, self.weight)
-        if self.grad_weight is not None:
-            self.grad_weight.add_(torch.mm(rounded.t(), self.hidden[chunk], out=self._of_weight))
-
-    def _half_type(self, hidden):
-        return torch.bfloat16
-
-
-def products_of(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, needs: tuple | list) -> Products:
-    """The kind of products for these operands.
-
-    RoundedProducts where a gradient is wanted (evaluation stays exact) on a CPU that is fast in bfloat16, of bfloat16
-    operands, and of float32 ones where torch's setting allows it (--bf16-products).
-    """
-    rounded = any(needs) and _is_rounded(hidden)
-    return (RoundedProducts if rounded else Products)(hidden, weight, bias, needs)
-
-
-def kind_of_products(weight: torch.Tensor) -> tuple[str, str]:
-    """("bfloat16" or the like, why) of the products of a training with such a weight, in words for a log."""
-    if _is_rounded(weight):
-        return "bfloat16", fast_bf16()[1]
-    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16:
-        return "float32", fast_bf16()[1]
-    name = str(weight.dtype if weight.device.type == "cuda" else working_dtype(weight.dtype)).removeprefix("torch.")
-    return name, f"the weight is {str(weight.dtype).removeprefix('torch.')}"
-
-
-@functools.cache
-def fast_bf16() -> tuple[bool, str]:
-    """Whether this CPU multiplies bfloat16 faster than float32, and the reason in words."""
-    # older versions of torch do not tell
-    capabilities: dict = getattr(torch.cpu, "get_capabilities", dict)()
-    has = [name for key, name in FAST_BF16.items() if capabilities.get(key)]
-    if has:
-        return True, f"this CPU has {' and '.join(has)}"
-    return False, f"torch sees neither {' nor '.join(FAST_BF16.values())} in this CPU"
-
-
-def _is_rounded(operand):
-    """Whether products of such operands run in bfloat16 on this CPU where a gradient is wanted."""
-    if operand.dtype == torch.float32:
-        wanted = torch.backends.mkldnn.matmul.fp32_precision == "bf16"
-    else:
-        wanted = operand.dtype == torch.bfloat16
-    return wanted and operand.device.type == "cpu" and fast_bf16()[0]
-
-
-@functools.cache
-def _keeps_float32(device, dtype):
-    """Whether this torch multiplies half matrices into a float32 result on the device."""
-    a = torch.full((16, 16), 1.0, device=device, dtype=dtype)
-    b = torch.full((16, 16), 1.0 + 2.0**-7, device=device, dtype=dtype)
-    try:
-        result = torch.mm(a, b, out_dtype=torch.float32)
-    except (RuntimeError, TypeError):
-        return False
-    return bool((result == 16 * (1.0 + 2.0**-7)).all())

@@ -168,7 +168,10 @@ def _gradient_in_place(z, p, q, rows, weights):
     if not (isinstance(weights.a, float) and weights.a == 1.0):
         p.mul_(_column(weights.a))
     if q is not None:
-        q.mul_(_column(weights.b)).add_(p)
+        if torch.is_tensor(weights.b):
+            torch.addcmul(p, q, _column(weights.b), out=q)
+        else:
+            torch.add(p, q, alpha=weights.b, out=q)
     elif p is not z:
         z.copy_(p)
 

@@ -40,6 +40,16 @@ def test_memory_and_table():
     assert {len(line) for line in lines} == {7} and float(lines[2][5]) >= 0
 
 
+def test_half_precision_beside_float32():
+    flags = ["--dtype", "bfloat16", "--only", "labo adaptive", "float32", "--no-memory", "--json"]
+    done = benchmark("loss", *SMALL, *flags)
+    assert done.returncode == 0, done.stderr
+    rows = {row["candidate"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["fused labo adaptive in float32"]["gradient_error"] < 3e-6
+    assert 1e-4 < rows["fused labo adaptive"]["gradient_error"] < 0.02
+    assert rows["fairseq label_smoothed_cross_entropy in float32"]["median_ms"] > 0
+
+
 def test_steps():
     done = benchmark("step", *SMALL, "--layers", 1, "--json")
     assert done.returncode == 0, done.stderr

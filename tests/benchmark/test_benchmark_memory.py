@@ -42,6 +42,17 @@ def test_a_gpu_takes_larger_chunks_and_half_precision():
     assert half[SMOOTHING] == on_gpu[SMOOTHING], "its log-probabilities are float32 in any case"
 
 
+def test_a_cpu_holds_a_chunk_in_bfloat16_where_it_multiplies_it(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    half = memory.loss_bytes(4096, 32000, 512, "bfloat16", "cpu")[memory.FUSED]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    widened = memory.loss_bytes(4096, 32000, 512, "bfloat16", "cpu")[memory.FUSED]
+    gradients, chunk = 4 * (4096 + 32000) * 512, 2 * 512 * 32000
+    # two blocks of 16 rows in float32, the product of a chunk with the gradient of the weight
+    assert half == gradients + chunk + 8 * 16 * 32000 + 2 * 32000 * 512
+    assert widened > half  # a float32 copy of hidden states and weight
+
+
 @pytest.mark.parametrize(
     "name, flags", list(zip(memory.ADAM, ([], ["--bf16"], ["--memory-efficient-bf16"]), strict=True))
 )

@@ -161,6 +161,25 @@ def test_the_log_says_which_kernel_runs(task, model, batch, caplog):
     assert "labo: row pass by torch (no measurement of the Triton kernel on a card is recorded yet)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("has", "half", "wanted"),
+    [
+        ({"avx512_bf16": True}, True, "bfloat16 (this CPU has AVX512-BF16)"),
+        ({"amx_bf16": True}, True, "bfloat16 (this CPU has AMX)"),
+        ({}, True, "float32 (torch sees neither AVX512-BF16 nor AMX in this CPU)"),
+        ({"avx512_bf16": True}, False, "float32 (float32 hidden states on a CPU)"),
+    ],
+)
+def test_the_log_says_in_what_the_products_are(task, model, batch, caplog, monkeypatch, has, half, wanted):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    model = copy.deepcopy(model).bfloat16() if half else model
+    criterion = build(task, "label_smoothing")
+    with caplog.at_level(logging.INFO):
+        run(criterion, model, batch)
+        run(criterion, model, batch)
+    assert caplog.text.count(f"label_smoothing: products of the projection in {wanted}") == 1
+
+
 # --- any shape, any setting ---
 
 

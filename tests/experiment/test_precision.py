@@ -9,18 +9,14 @@ import torch
 from labo_fairseq.cli import main
 from labo_fairseq.errors import UserError
 from labo_fairseq.experiment import cells, precision, spec
-from labo_fairseq.functional.products import fast_bf16
 
 
 @pytest.fixture(autouse=True)
 def forget():
     """Choices are kept for the process."""
-    caches = precision.chosen, fast_bf16
-    for cache in caches:
-        cache.cache_clear()
+    precision.chosen.cache_clear()
     yield
-    for cache in caches:
-        cache.cache_clear()
+    precision.chosen.cache_clear()
 
 
 @pytest.fixture

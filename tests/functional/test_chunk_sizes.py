@@ -8,23 +8,24 @@ from hypothesis import strategies as st
 from labo_fairseq.functional import CrossEntropy, RDrop, fused
 
 
-def sizes(count, types, width, device="cpu", loss=None):
-    return fused.chunk_sizes(count, types, width, torch.device(device), loss or CrossEntropy())
+def sizes(count, types, width, device="cpu", loss=None, half=False):
+    return fused.chunk_sizes(count, types, width, torch.device(device), loss or CrossEntropy(), half=half)
 
 
-@given(st.integers(0, 10_000), st.integers(1, 300_000))
-def test_chunks_on_a_cpu_are_even_and_bounded(count, types):
-    chunk, block = sizes(count, types, 512)
-    limit = max(1, min(1024, fused._CHUNK // types))
+@given(st.integers(0, 10_000), st.integers(1, 300_000), st.booleans())
+def test_chunks_on_a_cpu_are_even_and_bounded(count, types, half):
+    chunk, block = sizes(count, types, 512, half=half)
+    # of 2^23 logits in four bytes, or as many bytes in two
+    limit = max(1, min(1024, (2**24 if half else 2**23) // types))
     assert 1 <= block <= chunk <= limit
     chunks = -(-count // chunk)
     assert chunks == -(-count // limit)  # even chunks, yet no more of them
     assert chunks * chunk - count < max(1, chunks)
 
 
-@given(st.integers(1, 2000), st.integers(1, 50_000))
-def test_pairs_stay_together(pairs, types):
-    chunk, block = sizes(2 * pairs, types, 512, loss=RDrop(CrossEntropy(), 1.0))
+@given(st.integers(1, 2000), st.integers(1, 50_000), st.booleans())
+def test_pairs_stay_together(pairs, types, half):
+    chunk, block = sizes(2 * pairs, types, 512, loss=RDrop(CrossEntropy(), 1.0), half=half)
     assert chunk % 2 == 0 and block % 2 == 0
 
 

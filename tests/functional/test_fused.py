@@ -4,7 +4,8 @@ import pytest
 import torch
 from _cases import parametrize
 
-from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo, fused, products, projection_loss, token_loss
+from labo_fairseq.functional import CrossEntropy, LabelSmoothing, Labo, fused, projection_loss, token_loss
+from labo_fairseq.functional.half_precision import operand_type
 
 PAD = 1
 
@@ -105,12 +106,27 @@ def test_float32_gradients_stay_near_float64(case):
         assert (got.double() - exact).abs().max() <= 3e-6 * exact.abs().max()
 
 
+@pytest.fixture
+def cpu(monkeypatch):
+    """Function: cpu(**capabilities) makes torch tell of them."""
+    return lambda **has: monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+
+
+@pytest.fixture
+def bf16_allowed():
+    """torch's setting that allows bfloat16 inside products of float32 matrices."""
+    setting = torch.backends.mkldnn.matmul
+    before, setting.fp32_precision = setting.fp32_precision, "bf16"
+    yield
+    setting.fp32_precision = before
+
+
 @parametrize()
 @pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 2**-8), (torch.float16, 2**-10)])
 @pytest.mark.parametrize("scale", [1.0, 2.0**15])
-def test_half_precision_gives_float32_gradients_up_to_the_last_rounding(case, dtype, tolerance, scale, monkeypatch):
-    """Where the CPU is not fast in bfloat16; it never is in float16."""
-    monkeypatch.setattr(products, "fast_bf16", lambda: (False, "a test"))
+def test_half_precision_gives_float32_gradients_up_to_the_last_rounding(case, dtype, tolerance, scale, cpu):
+    """Where the CPU does not multiply bfloat16: the operands are those that are given, all products are float32."""
+    cpu()
     hidden, weight, bias, target = make(dtype=dtype, scale=0.5)
     leaves = [hidden, weight, bias]
     out = projection_loss(hidden, weight, target, case.make(23), bias=bias, ignore_index=PAD)
@@ -124,69 +140,69 @@ def test_half_precision_gives_float32_gradients_up_to_the_last_rounding(case, dt
         torch.testing.assert_close(got.float() / scale * 64, exact, atol=64 * 2.0**-24, rtol=tolerance)
 
 
-@pytest.fixture
-def fast_bf16(monkeypatch):
-    """torch multiplies bfloat16 on every CPU, if slowly, so that the path can be tested on all."""
-    monkeypatch.setattr(products, "fast_bf16", lambda: (True, "a test"))
+def bf16_problem(case, dtype, types=1003, bias=None):
+    """Loss and gradients of the fused path in `dtype` with the case's loss, and those of its equation in float64."""
+    hidden, weight, _, target = make(rows=200, types=types, width=64, dtype=torch.float64)
+    # logits of variance 1, as at the start of training
+    exact = [hidden.detach().requires_grad_(), (weight.detach() / 8).requires_grad_()]
+    leaves = [x.detach().to(dtype).requires_grad_() for x in exact]
+    if bias is not None:
+        exact.append(bias.double().requires_grad_())
+        leaves.append(bias.to(dtype).requires_grad_())
+    out = projection_loss(*leaves[:2], target, case.make(types), *leaves[2:], ignore_index=PAD)
+    kept = target != PAD
+    logits = exact[0] @ exact[1].t() + (0 if bias is None else exact[2])
+    expected = case.reference(logits[kept], target[kept]).sum()
+    return (
+        out,
+        torch.autograd.grad(out.total * 2.0**-7, leaves),
+        expected,
+        torch.autograd.grad(expected * 2.0**-7, exact),
+    )
 
 
-@pytest.fixture
-def matmul():
-    """torch's settings of products on a CPU, put back afterwards."""
-    setting = torch.backends.mkldnn.matmul
-    before = setting.fp32_precision
-    yield setting
-    setting.fp32_precision = before
+# that the project asks for, of the gradient's norm. A rounding to bfloat16 is at most 2^-9 = 0.002: of the operands,
+# the logits, their gradient and each product
+BF16_ERROR = 0.008
 
 
-def relative_error(got, exact):
-    return float((got.double() - exact).norm() / exact.norm())
+def relative_error(got, true):
+    return ((got.double() - true).norm() / true.norm()).item()
 
 
 @parametrize()
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_rounded_products_are_about_as_exact_as_plain_torch_in_bfloat16(case, dtype, fast_bf16, matmul):
-    """Both against the literal equation in float64, of operands that were not rounded either.
-
-    Of the losses that the project asks it of the error is at most 0.008. It grows with the logits, which are rounded to
-    8 bits, and where the gradient is small against its two parts, as that of matrix smoothing.
-    """
-    matmul.fp32_precision = "bf16"
-    exact = make(rows=200, types=1000, width=64, scale=0.5)  # logits of standard deviation 2
-    target, kept = exact[3], exact[3] != PAD
-    given = [x.detach().to(dtype).requires_grad_() for x in exact[:2]]
-    plain = [x.detach().bfloat16().requires_grad_() for x in exact[:2]]
-
-    def literal(hidden, weight):
-        logits = torch.nn.functional.linear(hidden, weight)[kept]
-        return case.reference(logits.to(torch.promote_types(logits.dtype, torch.float32)), target[kept]).sum()
-
-    out = projection_loss(*given, target, case.make(1000), ignore_index=PAD)
-    grads = torch.autograd.grad(out.total, given)
-    theirs = torch.autograd.grad(literal(*plain), plain)
-    full = torch.autograd.grad(literal(*exact[:2]), exact[:2])
-    for got, other, expected in zip(grads, theirs, full, strict=True):
-        assert got.dtype == dtype
-        error = relative_error(got, expected)
-        # the sums over chunks are rounded once more, by at most 2^-9
-        assert 1e-4 < error <= relative_error(other, expected) + 2**-9
-        assert error <= 0.008 or not case.name.startswith(("label_smoothing", "labo"))
+@pytest.mark.parametrize("chunk", [1024, 50])
+def test_products_in_bfloat16_stay_near_float64(case, chunk, cpu, monkeypatch):
+    """Against the equation on operands that were float64 before they were rounded."""
+    cpu(avx512_bf16=True)
+    monkeypatch.setattr(fused, "_HALF_CHUNK_ROWS", chunk)
+    monkeypatch.setattr(fused, "_HALF_BLOCK", 7 * 1003)
+    out, grads, expected, exact = bf16_problem(case, torch.bfloat16)
+    assert out.total.dtype == torch.float32 and {g.dtype for g in grads} == {torch.bfloat16}
+    torch.testing.assert_close(out.total.double(), expected, atol=0, rtol=2e-3)
+    for got, true in zip(grads, exact, strict=True):
+        assert relative_error(got, true) <= BF16_ERROR
 
 
-def test_chunks_of_rounded_products_add_up_in_float32(fast_bf16, monkeypatch):
-    """Many chunks are as good as one: sums in bfloat16 over 200 of them would be off by percents."""
-    hidden, weight, _, target = make(rows=400, types=50, width=16)
-    exact = torch.autograd.grad(projection_loss(hidden, weight, target, Labo()).total, [hidden, weight])
-    given = [x.detach().bfloat16().requires_grad_() for x in (hidden, weight)]
-    errors = []
-    for rows in (400, 2):
-        monkeypatch.setattr(fused, "_CHUNK_ROWS", rows)
-        got = torch.autograd.grad(projection_loss(*given, target, Labo()).total, given)
-        errors.append(max(relative_error(g, e) for g, e in zip(got, exact, strict=True)))
-    assert errors[1] <= 1.05 * errors[0]
+@parametrize()
+def test_a_float32_model_may_multiply_in_bfloat16(case, cpu, bf16_allowed):
+    """--bf16-products: float32 gradients with bfloat16's error, no less and no more."""
+    cpu(amx_bf16=True)
+    _, grads, _, exact = bf16_problem(case, torch.float32)
+    for got, true in zip(grads, exact, strict=True):
+        assert got.dtype == torch.float32 and 5e-4 < relative_error(got, true) <= BF16_ERROR
 
 
-def test_evaluation_is_exact_in_bfloat16_too(fast_bf16):
+@parametrize()
+def test_a_bias_beside_products_in_bfloat16(case, cpu):
+    cpu(avx512_bf16=True)
+    bias = torch.randn(1003, generator=torch.Generator().manual_seed(5)).bfloat16()
+    _, grads, _, exact = bf16_problem(case, torch.bfloat16, bias=bias)
+    assert all(relative_error(got, true) <= BF16_ERROR for got, true in zip(grads, exact, strict=True))
+
+
+def test_evaluation_is_exact_in_bfloat16_too(cpu):
+    cpu(avx512_bf16=True)
     hidden, weight, bias, target = make(dtype=torch.bfloat16)
     full = [x.detach().float() for x in (hidden, weight, bias)]
     with torch.no_grad():
@@ -195,23 +211,54 @@ def test_evaluation_is_exact_in_bfloat16_too(fast_bf16):
     assert torch.equal(out.total, expected.total) and torch.equal(out.nll, expected.nll)
 
 
-def test_float32_is_rounded_only_where_torch_may(fast_bf16, matmul):
-    hidden, weight, _, _ = make(dtype=torch.float32)
-    for setting, rounded in (("none", False), ("ieee", False), ("bf16", True)):
-        matmul.fp32_precision = setting
-        kind = type(products.products_of(hidden, weight, None, [True, True, False]))
-        assert (kind is products.RoundedProducts) == rounded
-    # float64 never is
-    assert type(products.products_of(hidden.double(), weight.double(), None, [True] * 3)) is products.Products
+def test_the_label_is_subtracted_before_the_gradient_is_rounded(cpu):
+    """Where p is almost 1 the target's gradient p − 1 is small: p rounded to bfloat16 would leave nothing of it."""
+    cpu(avx512_bf16=True)
+    weight = torch.eye(8).bfloat16().requires_grad_()
+    hidden = (9 * torch.eye(8)).bfloat16().requires_grad_()
+    target = torch.arange(8)
+    out = projection_loss(hidden, weight, target, CrossEntropy())
+    (gradient,) = torch.autograd.grad(out.total, hidden)
+    p = torch.softmax(9 * torch.eye(8).double(), 1)
+    torch.testing.assert_close(gradient.double(), p - torch.eye(8), atol=0, rtol=2**-8)
+    assert p[0, 0].bfloat16() == 1, "the case would prove nothing"
+
+
+def test_small_gradients_add_up_over_many_chunks(cpu, monkeypatch):
+    """A sum in bfloat16 would stop to grow after 2^8 equal addends; each chunk here is one row."""
+    cpu(avx512_bf16=True)
+    monkeypatch.setattr(fused, "_HALF_CHUNK_ROWS", 1)
+    hidden, weight = torch.ones(2000, 1).bfloat16(), torch.zeros(4, 1).bfloat16().requires_grad_()
+    out = projection_loss(hidden, weight, torch.zeros(2000, dtype=torch.long), CrossEntropy())
+    (gradient,) = torch.autograd.grad(out.total, weight)
+    assert gradient.flatten().tolist() == [-1504, 500, 500, 500]  # 2000·(¼ − onehot); 8 bits hold 1500 as 1504
 
 
 @pytest.mark.parametrize(
-    ("has", "fast"),
-    [({}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False)],
+    "has, dtype, allowed, wanted, reason",
+    [
+        ({"avx512_bf16": True}, torch.bfloat16, False, torch.bfloat16, "this CPU has AVX512-BF16"),
+        ({"amx_bf16": True}, torch.bfloat16, False, torch.bfloat16, "this CPU has AMX"),
+        ({"avx512_f": True}, torch.bfloat16, False, None, "neither AVX512-BF16 nor AMX"),
+        ({}, torch.bfloat16, True, None, "neither AVX512-BF16 nor AMX"),  # another architecture
+        ({"avx512_bf16": True}, torch.float32, False, None, "float32 hidden states on a CPU"),
+        ({"avx512_bf16": True}, torch.float32, True, torch.bfloat16, "this CPU has AVX512-BF16"),
+        ({}, torch.float32, True, None, "neither AVX512-BF16 nor AMX"),
+        ({"amx_bf16": True}, torch.float64, True, None, "float64 hidden states on a CPU"),
+        ({"amx_bf16": True, "amx_fp16": True}, torch.float16, True, None, "float16 hidden states on a CPU"),
+    ],
 )
-def test_what_the_cpu_has_is_asked_of_torch(has, fast, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
-    assert products.fast_bf16.__wrapped__()[0] == fast
+def test_the_type_of_the_products_follows_the_cpu(has, dtype, allowed, wanted, reason, cpu, request):
+    cpu(**has)
+    if allowed:
+        request.getfixturevalue("bf16_allowed")
+    chosen, why = operand_type(torch.device("cpu"), dtype)
+    assert chosen == wanted and reason in why
+
+
+def test_a_torch_that_does_not_tell_multiplies_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert operand_type(torch.device("cpu"), torch.bfloat16)[0] is None
 
 
 def test_works_under_autocast():
