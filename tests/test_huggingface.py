@@ -165,6 +165,21 @@ def test_fused_under_autocast():
     torch.testing.assert_close(got, expected, atol=0.01, rtol=0.01)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "marian"])
+def test_fused_with_a_compiled_model(name):
+    torch._dynamo.reset()
+    model = build(name)
+    inputs, labels = batch(model)
+    expected = loss_and_gradients(TrainerLoss(Labo(), model)(model(**inputs), labels), model)
+    loss, compiled = TrainerLoss(Labo(), model, "fused"), torch.compile(model, backend="aot_eager")
+    for _ in range(2):  # the first batch checks the projection
+        got = loss_and_gradients(loss(compiled(**inputs), labels), model)
+        torch.testing.assert_close(got, expected, **EXACT)
+    assert compiled(**inputs).logits.shape == (1, 1, TYPES)
+    model.eval()
+    torch.testing.assert_close(loss(compiled(**inputs), labels).detach(), expected[0], **EXACT)
+
+
 def test_models_that_do_more_than_project_are_refused_at_the_first_batch():
     config = {"vocab_size": TYPES, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
               "num_attention_heads": 2, "num_key_value_heads": 1, "pad_token_id": PAD}  # fmt: skip
