@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,10 @@ from labo_fairseq.compat.torchvision_ops import import_torchvision
 # a busy machine is no reason to fail
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+# a shell ignores Ctrl-C for what it starts in the background, and so would the commands that the tests interrupt
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BIN = Path(sys.executable).parent
 TYPES = 20

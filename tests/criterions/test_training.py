@@ -206,7 +206,7 @@ def test_fused_dense_and_reference_agree_for_any_shape(rows, types, case, scale,
     fused_grads = torch.autograd.grad(fused.total, [hidden, weight])
     dense_grads = torch.autograd.grad(dense.loss.sum(), [hidden, weight])
     torch.testing.assert_close(fused_grads, dense_grads, atol=1e-8, rtol=1e-8)
-    if scale < 5:  # the naive formulas take logarithms of probabilities, which underflow beyond
+    if scale < 5 and kept.any():  # the naive formulas take logarithms of probabilities, which underflow beyond
         expected = case.reference((hidden @ weight.t())[kept], target[kept])
         torch.testing.assert_close(dense.loss[kept], expected, atol=1e-8, rtol=1e-8)
 
