@@ -6,9 +6,10 @@ __version__ = "0.1.0"
 
 
 def register():
-    """Register the project's criterions, tasks and models with fairseq. Safe to call again."""
+    """Register the project's criterions, tasks, models and optimizers with fairseq. Safe to call again."""
     from . import criterions  # noqa: F401
     from .decoding import tasks  # noqa: F401
+    from .optimizers import torch_adam  # noqa: F401
     from .vision import models, optimizer, schedule, task  # noqa: F401
 
 

@@ -27,6 +27,7 @@ ALLOWED = {
     "calibrate": ["errors", "measures", "functional"],
     "noise": ["errors", "records", "measures"],
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
+    "optimizers": ["errors"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
     "decoding": ["errors", "files", "records", "measures", "functional", "calibration"],
     "vision": ["errors", "files", "archives", "compat", "records", "measures", "functional", "fairseq_models", "noise"],
@@ -42,7 +43,7 @@ ALLOWED["commands"] = list(ALLOWED)
 ALLOWED["cli"] = []  # it imports a command by its name
 ALLOWED["recipe"] = ["experiment"]
 # by the user's --user-dir: what has to be registered with fairseq
-ALLOWED["__init__"] = ["criterions", "decoding", "vision"]
+ALLOWED["__init__"] = ["criterions", "optimizers", "decoding", "vision"]
 
 
 def files():

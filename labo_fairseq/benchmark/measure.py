@@ -27,14 +27,15 @@ def run(args):
     problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
     table = chosen(_table(args, problem), args.only, losses.BASELINE)
     baseline = losses.BASELINE
-    times = interleaved(table, args.repetitions, args.device, problem.clear)
+    times = interleaved(table, args.repetitions, args.device, problem.clear, args.clock)
     rows = []
     for name in table:
         median = statistics.median(times[name])
         row = {
             "candidate": name,
             "median_ms": median * 1e3,
-            "ratio": median / statistics.median(times[baseline]),
+            # of one repetition each: a machine that is slow for a while is so for all candidates of the repetition
+            "ratio": statistics.median(a / b for a, b in zip(times[name], times[baseline], strict=True)),
             "min_ms": min(times[name]) * 1e3,
             "max_ms": max(times[name]) * 1e3,
             "peak_extra_MB": None if args.no_memory or args.what == "step" else peak_memory(args, name),
@@ -93,23 +94,26 @@ def _bf16_products():
         setting.fp32_precision = before
 
 
-def interleaved(table, repetitions, device, clear=lambda: None):
-    """{candidate: seconds of each run}: one warm-up, then every candidate once per repetition, `clear` before each."""
+def interleaved(table, repetitions, device, clear=lambda: None, clock="wall"):
+    """{candidate: seconds of each run}: one warm-up, then every candidate once per repetition, `clear` before each.
+
+    clock: "wall", or "cpu" for the time that this process computed, which other processes change less
+    """
     times = {name: [] for name in table}
     for repetition in tqdm(range(repetitions + 1), desc="repetitions", disable=None):
         for name, function in table.items():
             clear()
-            start = _now(device)
+            start = _now(device, clock)
             function()
             if repetition:
-                times[name].append(_now(device) - start)
+                times[name].append(_now(device, clock) - start)
     return times
 
 
-def _now(device):
+def _now(device, clock):
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter()
+    return time.process_time() if clock == "cpu" else time.perf_counter()
 
 
 def peak_memory(args, name):
@@ -164,6 +168,7 @@ def _setting(args):
         "repetitions": args.repetitions,
         "dtype": args.dtype,
         "row pass": args.loss_kernel,
+        "clock": args.clock,
     }
     return setting | environment(args.device)
 

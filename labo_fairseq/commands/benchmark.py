@@ -4,7 +4,8 @@ classifier (`images`), data included, against cross entropy; memory of the losse
 computed, so that it needs neither time nor a GPU.
 
 All candidates run in turn in one process, repetition by repetition, so that a machine whose speed drifts treats them
-alike; the figure to quote is the ratio of the medians. Memory is measured apart, a process for each candidate.
+alike; the figure to quote is the ratio, the median of each repetition's. Memory is measured apart, a process for each
+candidate.
 
 example:
   labo benchmark loss --rows 3500 --width 256 --vocabulary 8000
@@ -32,6 +33,12 @@ def add_arguments(parser):
     parser.add_argument("--repetitions", type=count, default=9, help="timed runs of each candidate")
     parser.add_argument("--threads", type=int, default=0, help="number of CPU threads; 0: as torch chooses")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="loss and step: wall time, or CPU time of this process (with --threads 1, where others compute too)",
+    )
     parser.add_argument(
         "--dtype", choices=["float32", "bfloat16"], default="float32", help="loss and memory: type of the inputs"
     )
