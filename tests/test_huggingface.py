@@ -165,6 +165,7 @@ def test_fused_under_autocast():
     torch.testing.assert_close(got, expected, atol=0.01, rtol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2", "marian"])
 def test_fused_with_a_compiled_model(name):
     torch._dynamo.reset()
@@ -294,7 +295,7 @@ def test_evaluation_by_the_trainer(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["marian", "gpt2"])
-@pytest.mark.parametrize("data", ["embedded", "multi30k"])
+@pytest.mark.parametrize("data", ["embedded", pytest.param("multi30k", marks=pytest.mark.slow)])
 def test_the_example(model, data, tmp_path):
     """It learns: after 40 updates the cross entropy is well below that of guessing, log V."""
     if data == "multi30k" and not MULTI30K.is_dir():

@@ -272,7 +272,10 @@ def test_a_checkpoint_that_does_not_fit_itself(change, good, tmp_path, tiny_bin,
     assert done.stderr.splitlines()[-1].startswith(f"fairseq-generate: {path}: ")
 
 
-@pytest.mark.parametrize("change", [remove, add, reshape, flatten, rename], ids=lambda change: change.__name__)
+SLOW = [pytest.param(change, marks=pytest.mark.slow) for change in (add, reshape, flatten, rename)]
+
+
+@pytest.mark.parametrize("change", [remove, *SLOW], ids=lambda change: change.__name__)
 def test_a_training_does_not_go_on_from_it(change, good, tmp_path, run_cli, train_args):
     path = tmp_path / "checkpoint.pt"
     torch.save(changed(good, change), path)

@@ -201,7 +201,13 @@ def train(run_cli, tiny_bin):
 
 
 @pytest.mark.parametrize(
-    "flags", [[], ["--bf16", "--store-ema", "--ema-fp32"], ["--memory-efficient-bf16", "--bf16"]], ids=len
+    "flags",
+    [
+        [],
+        pytest.param(["--bf16", "--store-ema", "--ema-fp32"], marks=pytest.mark.slow),
+        pytest.param(["--memory-efficient-bf16", "--bf16"], marks=pytest.mark.slow),
+    ],
+    ids=len,
 )
 def test_a_run_changes_the_optimizer_and_back(train, tmp_path, flags):
     train("adam", tmp_path / "mixed", 2, *flags)
