@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labo_fairseq.functional import calibrators
 from labo_fairseq.functional.calibrators import Adaptive, Grouped, Temperature
 
 K, EOS = 6, 2
@@ -118,3 +119,26 @@ def test_shapes_types_and_the_input(calibrator):
 def test_temperature_one_is_the_model_itself_bit_for_bit():
     logits = torch.randn(4, K, generator=torch.Generator().manual_seed(0))
     assert (Temperature(1.0).log_probs(logits) == torch.log_softmax(logits, -1)).all()
+
+
+@pytest.mark.parametrize("block", [1, 700, 1 << 20])
+@pytest.mark.parametrize("types", [2, 3, 255, 511, 512, 513, 1000, 4056])
+def test_features_are_those_of_the_definition(types, block, monkeypatch):
+    """Rows in blocks, types in groups: ties, the two largest in one group, in two, in what no group holds."""
+    monkeypatch.setattr(calibrators, "_BLOCK", block)
+    logits = 3 * torch.randn(9, types, generator=torch.Generator().manual_seed(types), dtype=torch.float64)
+    logits[0, :2] = 20.0  # a tie, side by side
+    logits[1, [0, -1]] = torch.tensor([20.0, 21.0], dtype=torch.float64)  # at the two ends
+    logits[2, -2:] = torch.tensor([20.0, 22.0], dtype=torch.float64)
+    logits[3] = 0.0
+    logits[4, 2:] = -math.inf
+    logits[5, types // 2] = 500.0  # all others have probability 0
+    positions, lengths = torch.arange(9), torch.arange(1, 10)
+    got = Adaptive.features(logits, positions, lengths)
+    for i, row in enumerate(logits):
+        p = torch.softmax(row, 0)
+        entropy = -sum(float(x * x.log()) for x in p if x > 0)
+        known = sum(math.isfinite(x) for x in row.tolist())
+        second, first = sorted(row.tolist())[-2:]
+        expected = [1, entropy / math.log(known), first - second, math.log1p(i), math.log(i + 1)]
+        assert got[i].tolist() == pytest.approx(expected, abs=1e-9), i
