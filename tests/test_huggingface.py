@@ -294,7 +294,7 @@ def test_evaluation_by_the_trainer(tmp_path):
     assert got.metrics["test_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize("model", ["marian", "gpt2"])
+@pytest.mark.parametrize("model", ["marian", pytest.param("gpt2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("data", ["embedded", pytest.param("multi30k", marks=pytest.mark.slow)])
 def test_the_example(model, data, tmp_path):
     """It learns: after 40 updates the cross entropy is well below that of guessing, log V."""

@@ -28,6 +28,7 @@ def test_every_loss_is_there_fused_and_dense():
     assert result["setting"]["threads"] == 1 and result["setting"]["torch"]
 
 
+@pytest.mark.slow
 def test_memory_and_table():
     done = benchmark("loss", *SMALL, "--only", "fused labo fixed", "--matmul-bf16")
     assert done.returncode == 0, done.stderr

@@ -205,6 +205,7 @@ def test_settings_on_the_command_line_are_literals_too(train_args, run_cli, tmp_
     assert "fairseq-train: the setting adam_betas: " in done.stderr
 
 
+@pytest.mark.slow
 def test_convolutions_of_fconv_are_read_as_before(tiny_bin, run_cli, tmp_path):
     layers = "[(16, 3)] * 2"
     done = run_cli(

@@ -128,7 +128,7 @@ def test_the_new_training_set_holds_the_translations(run_cli, translations, tiny
     "change, message",
     [
         (
-            lambda text: re.sub(r"(H-7\t\S+\t)", r"\1x ", text),
+            lambda text: re.sub(r"([HD]-7\t\S+\t)", r"\1x ", text),
             "'x' is not in the dictionary: generate without --remove-bpe",
         ),
         (lambda text: re.sub(r"(S-7\t)\S+", r"\1d0 d0 d0", text), "S-7: is not sentence 7"),

@@ -150,6 +150,7 @@ def chosen(arguments, flags):
     return [*arguments, *flags.split()]
 
 
+@pytest.mark.slow
 def test_the_method_matters(tiny_bin, tmp_path, run_cli):
     """The comparison above can fail: another length of the warm-up gives other parameters."""
     folders = {updates: tmp_path / str(updates) for updates in (25, 26)}

@@ -127,6 +127,7 @@ def test_interrupted_run_goes_on_at_the_step_it_stopped_in(prepare, tmp_path, mo
     assert len(log) == 2
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_result_is_the_same(prepare, raw, tmp_path):
     prepare()
     expected = contents(tmp_path / "out")

@@ -43,6 +43,7 @@ def contents(out):
     return {str(path.relative_to(out)): path.read_bytes() for path in paths}
 
 
+@pytest.mark.slow
 def test_killed_after_every_step(tmp_path):
     raw = ted.wmt14(tmp_path / "raw")
     arguments = ["wmt14", "--source", "en", "--target", "de", "--raw-dir", str(raw), "--bpe-operations", "60"]

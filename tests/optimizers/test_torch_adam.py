@@ -200,6 +200,7 @@ def train(run_cli, tiny_bin):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [

@@ -107,7 +107,7 @@ def test_calibrate_agrees_with_the_report(run, measured, tmp_path):
     calibration = load(tmp_path / "calibration.json")
     valid = predictions.read(run / "checkpoints/checkpoint_best.valid.npz")
     temperature = calibration.members[0].calibrator.temperature
-    assert temperature == pytest.approx(fit_temperature(valid), rel=2e-3)
+    assert temperature == pytest.approx(fit_temperature(valid).factor, rel=2e-3)
     assert calibration.dictionary == classes_record([str(i) for i in range(10)])
     for when, t in (("test before", 1.0), ("test after", temperature)):
         row, expected = calibration.measures[when]["all"], measures(found.logits, found.labels, t)
