@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..errors import UserError
 from ..records.messages import note, warn
+from ..records.run_folder import Corpus
 from . import bleu, systems, tokenization
 
 
@@ -39,6 +40,15 @@ class References:
 def of_lines(lines: Sequence[str], file: str) -> References:
     """One reference that is read already and is known to be whole text, as that of a prepared corpus."""
     return References((file,), (list(lines),))
+
+
+def of_corpus(corpus: Corpus, kind: str = "raw", part: str = "test") -> tuple[References, str | None]:
+    """(the References of a prepared corpus, BLEU's tokenizer for them).
+
+    kind: "raw", whose tokenizer is that of the target language, or "tok", which has none; part: test or valid
+    """
+    references = of_lines(corpus.lines(kind, corpus.target, part), corpus.file(kind, corpus.target, part))
+    return references, tokenizer_for(references, None, corpus.target) if kind == "raw" else None
 
 
 def read_references(

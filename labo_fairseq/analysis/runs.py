@@ -11,7 +11,7 @@ from ..records.tables import TextTable, shown
 from ..records.train_log import read_train_log
 from . import bleu, systems
 from .bleu import Score
-from .tokenization import chosen
+from .references import of_corpus
 
 LABO_WARMUP_UPDATES = 5000
 
@@ -87,12 +87,12 @@ def _add_scores(run, folder):
     if corpus is None:
         raise UserError("not scored: no file `data` that names the prepared corpus")
     system = systems.read_system(run.name, str(log))
-    references, tokens = corpus.lines("raw", corpus.target), corpus.lines("tok", corpus.target)
-    lines = systems.texts(system, references, corpus.file("raw", corpus.target))
-    tokenize = chosen(None, corpus.target, references, corpus.file("raw", corpus.target))
-    run.bleu = bleu.corpus_bleu(lines, references, corpus.lowercase, tokenize)
-    lines = systems.texts(system, tokens, corpus.file("tok", corpus.target), tokenized=True)
-    run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens, corpus.lowercase)
+    references, tokenize = of_corpus(corpus)
+    lines = systems.texts(system, references.first, references.name)
+    run.bleu = bleu.corpus_bleu(lines, references.first, corpus.lowercase, tokenize)
+    tokens, _ = of_corpus(corpus, "tok")
+    lines = systems.texts(system, tokens.first, tokens.name, tokenized=True)
+    run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens.first, corpus.lowercase)
 
 
 def _integer(settings, name, default):

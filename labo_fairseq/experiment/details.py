@@ -4,7 +4,8 @@ import statistics
 
 import numpy as np
 
-from ..analysis import bleu, confidence, systems
+from ..analysis import confidence, systems
+from ..analysis.references import of_corpus
 from ..records.tables import TextTable, shown
 
 ORDERS = 4  # of BLEU's n-grams
@@ -15,12 +16,13 @@ def precisions(title, read, corpus):
 
     read: {method: [analysis.systems.System of each seed]}
     """
-    references, file = corpus.lines("raw", corpus.target), corpus.file("raw", corpus.target)
-    metric = bleu.Metric("bleu", references, corpus.lowercase)
+    references, tokenize = of_corpus(corpus)
+    metric = references.metric("bleu", corpus.lowercase, tokenize)
     orders = [f"{n}-gram" for n in range(1, ORDERS + 1)]
     rows = [["method", "seeds", "BLEU", *orders, "brevity penalty", "length ratio"]]
     for method, seeds in read.items():
-        scores = [metric.metric.corpus_score(systems.texts(s, references, file), None) for s in seeds]
+        texts = [systems.texts(system, references.first, references.name) for system in seeds]
+        scores = [metric.metric.corpus_score(lines, None) for lines in texts]
         numbers = [f"{statistics.fmean(score.score for score in scores):.2f}"]
         numbers += [f"{statistics.fmean(score.precisions[n] for score in scores):.1f}" for n in range(ORDERS)]
         numbers += [f"{statistics.fmean(getattr(score, key) for score in scores):.3f}" for key in ("bp", "ratio")]

@@ -14,8 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..analysis import bleu, systems
+from ..analysis.references import of_corpus
 from ..analysis.runs import read_run, versions
-from ..analysis.tokenization import chosen
 from ..errors import UserError
 from ..fairseq_models import averaging
 from ..files import write_aside
@@ -292,12 +292,10 @@ class _Steps:
     def _bleu_on_valid(self, part, file):
         """BLEU of a translation of the validation data."""
         corpus = self._corpus(part)
-        references = corpus.lines("raw", corpus.target, "valid")
-        file_of_references = corpus.file("raw", corpus.target, "valid")
-        tokenize = chosen(None, corpus.target, references, file_of_references)
+        references, tokenize = of_corpus(corpus, part="valid")
         system = systems.read_system(part.name, str(file))
-        lines = systems.texts(system, references, file_of_references)
-        return bleu.corpus_bleu(lines, references, corpus.lowercase, tokenize).value
+        lines = systems.texts(system, references.first, references.name)
+        return bleu.corpus_bleu(lines, references.first, corpus.lowercase, tokenize).value
 
     def _tune(self, part, folder):
         """The setting with the highest BLEU on validation data, the first of equal ones; kept in tuning.json."""

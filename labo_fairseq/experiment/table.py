@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 from ..analysis import bleu, classification, systems
-from ..analysis.references import of_lines
+from ..analysis.references import of_corpus
 from ..analysis.runs import COLUMNS, notes, read_run
 from ..analysis.score import score_table
-from ..analysis.tokenization import chosen
 from ..errors import UserError
 from ..figures import style
 from ..files import write_aside
@@ -185,9 +184,8 @@ def _scored(read, corpus, metrics):
     for names, kind in ((detokenized, "raw"), (tokenized, "tok")):
         if not names:
             continue
-        references, file = corpus.lines(kind, corpus.target), corpus.file(kind, corpus.target)
-        tokenize = chosen(None, corpus.target, references, file) if kind == "raw" else None
-        table = score_table(read, names, of_lines(references, file), corpus.lowercase, tests, settings, tokenize)
+        references, tokenize = of_corpus(corpus, kind)
+        table = score_table(read, names, references, corpus.lowercase, tests, settings, tokenize)
         heading, *rows = table.rows()
         for i, label in enumerate(heading[1:], 1):
             if label != "seeds":

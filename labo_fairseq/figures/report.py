@@ -6,10 +6,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..analysis import bleu, classification, compare, confidence, frequency, splits, systems, words
-from ..analysis.references import of_lines
+from ..analysis.references import of_corpus
 from ..analysis.runs import COLUMNS, notes, read_run
 from ..analysis.score import score_table
-from ..analysis.tokenization import chosen
 from ..errors import UserError
 from ..files import result_folder, write_aside
 from ..measures import significance
@@ -109,9 +108,9 @@ def _translated(folders, settings):
             raise UserError(f"{folders[name]}: has another test set than {folders[first]}: report on them separately")
     read = {name: systems.read_system(name, str(folder / "generate-test.txt")) for name, folder in done.items()}
     groups = seeds_together(read, done)
-    file = corpus.file("raw", corpus.target)
-    lines = {name: systems.texts(group[0], references, file) for name, group in groups.items()}
-    metric = bleu.Metric("bleu", references, corpus.lowercase, chosen(None, corpus.target, references, file))
+    test_set, tokenize = of_corpus(corpus)
+    lines = {name: systems.texts(group[0], references, test_set.name) for name, group in groups.items()}
+    metric = test_set.metric("bleu", corpus.lowercase, tokenize)
     counts = {name: metric.count(texts) for name, texts in lines.items()}
     several = max(map(len, groups.values())) > 1
     tests = significance.TESTS[settings.tests] if len(groups) > 1 and not several else ()
@@ -175,10 +174,9 @@ def _scores(_folders, translated, settings):
     corpus = translated.corpus
     tables = []
     for names, kind in ((["bleu", "chrf2"], "raw"), (list(bleu.TOKENIZED), "tok")):
-        references, file = corpus.lines(kind, corpus.target), corpus.file(kind, corpus.target)
-        tokenize = chosen(None, corpus.target, references, file) if kind == "raw" else None
+        references, tokenize = of_corpus(corpus, kind)
         testing = (translated.tests, translated.drawing, tokenize)
-        table = score_table(translated.groups, names, of_lines(references, file), corpus.lowercase, *testing)
+        table = score_table(translated.groups, names, references, corpus.lowercase, *testing)
         tables += [
             write_table(part, settings.out, f"scores_{name}")
             for part, name in zip(table.by_metric(), names, strict=True)

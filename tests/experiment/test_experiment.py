@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from labo_fairseq.analysis import systems
 from labo_fairseq.cli import main
-from labo_fairseq.experiment import cells, schedule, spec, steps
+from labo_fairseq.experiment import cells, details, schedule, spec, steps
 from labo_fairseq.figures import style
+from labo_fairseq.records.run_folder import Corpus
 
 # 4 updates, resumed from checkpoint_last.pt; FAIL, NAN and SLOW name a criterion; each call leaves a line in calls.txt
 TRAIN = """\
@@ -343,6 +345,20 @@ def test_bleu_has_its_parts_beside_it(experiment, content, out):
     (confident, *_), _ = table_at(out / "de-en/confidence.tsv")
     # the stand-in gives every token log2 p = -0.5
     assert float(confident["mean"]) == pytest.approx(2**-0.5, abs=5e-4) and confident["surprisal (bits)"] == "0.500"
+
+
+def test_the_parts_of_bleu_are_of_the_tokenizer_of_the_language(tmp_path):
+    """Chinese under 13a is one word a sentence: 0 for a text that is right but for one sign."""
+    (tmp_path / "raw").mkdir()
+    for name, text in (("raw/test.zh", "我今天早上很高兴见到你\n"), ("out", "我今天早上很高兴看到你\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    corpus = Corpus(tmp_path, "en", "zh", False, False)
+    system = systems.read_system("a", str(tmp_path / "out"))
+    table = details.precisions("", {"a": [system]}, corpus)
+    heading, row = table.rows
+    # 11 characters, of which one is wrong
+    assert row[heading.index("1-gram")] == f"{1000 / 11:.1f}" and row[heading.index("2-gram")] == f"{800 / 10:.1f}"
+    assert "tok:zh" in table.notes[0]
 
 
 def test_equal_seeds_are_compared_by_paired_tests(experiment, content, out):
