@@ -39,7 +39,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import functional
-from .errors import UserError, above, within
+from .errors import UserError, within
 from .functional import (
     UNIFORM,
     RowLoss,
@@ -49,6 +49,15 @@ from .functional import (
     projection_loss,
     token_loss,
     with_z_loss,
+)
+from .functional.ranges import (
+    ANTI_FOCAL_ALPHA,
+    ANTI_FOCAL_GAMMA,
+    FOCAL_GAMMA,
+    LARGEST_WEIGHT,
+    NEAR_A_LIMIT,
+    TEMPERATURES,
+    is_near_a_limit,
 )
 
 __all__ = [
@@ -210,7 +219,7 @@ class LabelSmoothing(RegularizedLoss):
 class Labo(RegularizedLoss):
     """LABO (Lu et al. 2023, Algorithm 1): smoothing towards P* = softmax(z/τ), after a warm-up (functional.Labo).
 
-    temperature: τ, above 0
+    temperature: τ, in [0.001, 1000]
     mass: α in [0, 1]; None for the paper's adaptive 1 − ρ·H(p)/log K
     rho: ρ in [0, 1]
     warmup_steps: so many updates use uniform smoothing first (the paper: 5000); at most a tenth of the training
@@ -236,7 +245,7 @@ class Labo(RegularizedLoss):
         warmup_smoothing: float = 0.1,
         **manners: Any,
     ):
-        above("temperature", temperature, 0)
+        within("temperature", temperature, *TEMPERATURES)
         if mass is not None:
             within("mass", mass, 0, 1)
         within("rho", rho, 0, 1)
@@ -287,21 +296,21 @@ class Labo(RegularizedLoss):
 class ConfidencePenalty(RegularizedLoss):
     """−log p_k − β·H(p) (functional.ConfidencePenalty).
 
-    beta: β, at least 0
+    beta: β, in [0, 1000]
 
     >>> ConfidencePenalty(1.0)(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([0]))  # log 2 − H(p)
     tensor(-0.3466)
     """
 
     def __init__(self, beta: float = 0.1, **manners: Any):
-        within("beta", beta, 0)
+        within("beta", beta, 0, LARGEST_WEIGHT)
         super().__init__(functional.ConfidencePenalty(beta), **manners)
 
 
 class Focal(RegularizedLoss):
     """−(1−p_k)^γ·log p_k (functional.Focal).
 
-    gamma: γ, at least 0
+    gamma: γ, in [0, 100]
     detach: treat the factor as a constant in the gradient
 
     >>> Focal(2.0)(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([0]))  # (1 − ½)²·log 2
@@ -309,14 +318,14 @@ class Focal(RegularizedLoss):
     """
 
     def __init__(self, gamma: float = 1.0, detach: bool = False, **manners: Any):
-        within("gamma", gamma, 0)
+        within("gamma", gamma, *FOCAL_GAMMA)
         super().__init__(functional.Focal(gamma, detach), **manners)
 
 
 class AntiFocal(RegularizedLoss):
     """−(1+α·p_k)^γ·log p_k (functional.AntiFocal).
 
-    gamma, alpha: γ and α, at least 0
+    gamma, alpha: γ in [0, 10] and α in [0, 100]
     detach: treat the factor as a constant in the gradient, as the authors' code does
 
     >>> AntiFocal(1.0, 0.5)(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([0]))  # (1 + ½·½)·log 2
@@ -324,16 +333,16 @@ class AntiFocal(RegularizedLoss):
     """
 
     def __init__(self, gamma: float = 1.0, alpha: float = 0.5, detach: bool = False, **manners: Any):
-        within("gamma", gamma, 0)
-        within("alpha", alpha, 0)
+        within("gamma", gamma, *ANTI_FOCAL_GAMMA)
+        within("alpha", alpha, *ANTI_FOCAL_ALPHA)
         super().__init__(functional.AntiFocal(gamma, alpha, detach), **manners)
 
 
 class GeneralizedEntropy(RegularizedLoss):
     """−log p_k + β·J_α(u‖p), from the confidence penalty (α = 0) to label smoothing (1); functional.GeneralizedEntropy.
 
-    alpha: α in [0, 1]
-    beta: β, at least 0
+    alpha: α in [0, 1], at a limit or at least 0.001 away from it
+    beta: β, in [0, 1000]
 
     >>> GeneralizedEntropy(1.0, 1.0)(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([0]))  # log 2 + KL(u‖p)
     tensor(0.7498)
@@ -341,7 +350,12 @@ class GeneralizedEntropy(RegularizedLoss):
 
     def __init__(self, alpha: float = 0.5, beta: float = 0.7, **manners: Any):
         within("alpha", alpha, 0, 1)
-        within("beta", beta, 0)
+        if is_near_a_limit(alpha):
+            raise UserError(
+                f"alpha: {alpha} is so near to a limit that float32 cannot tell them apart: "
+                f"give 0, 1 or a number in [{NEAR_A_LIMIT}, {1 - NEAR_A_LIMIT}]"
+            )
+        within("beta", beta, 0, LARGEST_WEIGHT)
         super().__init__(functional.GeneralizedEntropy(alpha, beta), **manners)
 
 
@@ -349,8 +363,8 @@ class Distillation(RegularizedLoss):
     """(1−α)·(−log p_k) + α·s·KL(softmax(t/T) ‖ softmax(z/τ)) for a teacher's logits t (Hinton et al. 2015).
 
     alpha: α in [0, 1], weight of the teacher; 1 for a teacher alone, as where the target is a distribution
-    temperature: T, above 0
-    student_temperature: τ, above 0; None for T
+    temperature: T, in [0.001, 1000]
+    student_temperature: τ, in [0.001, 1000]; None for T
     scale: "t2": s = T²; "none": s = 1
     match: "probs" as above; "logits": half the mean squared distance of the logits (functional.LogitMatching), at T = 1
 
@@ -372,9 +386,9 @@ class Distillation(RegularizedLoss):
         **manners: Any,
     ):
         within("alpha", alpha, 0, 1)
-        above("temperature", temperature, 0)
+        within("temperature", temperature, *TEMPERATURES)
         student = temperature if student_temperature is None else student_temperature
-        above("student_temperature", student, 0)
+        within("student_temperature", student, *TEMPERATURES)
         if scale not in ("t2", "none") or match not in ("probs", "logits"):
             raise UserError(f'scale, match: {scale!r}, {match!r}: give "t2" or "none", and "probs" or "logits"')
         if match == "logits" and (temperature != 1 or student != 1):
@@ -424,7 +438,7 @@ class ZLoss(_Around):
     """Another loss plus λ·LSE², which keeps the logits near log-probabilities (Chowdhery et al. 2022).
 
     base: any module of this file but RDrop, which goes around this one; its manners hold
-    weight: λ, at least 0
+    weight: λ, in [0, 1000]
 
     >>> loss = ZLoss(CrossEntropy(), 1.0)
     >>> loss(torch.tensor([[0.5, 0.25, 0.25]]).log() + 2, torch.tensor([0]))  # log 2 + 2²
@@ -432,7 +446,7 @@ class ZLoss(_Around):
     """
 
     def __init__(self, base: RegularizedLoss, weight: float = 1e-4):
-        within("weight", weight, 0)
+        within("weight", weight, 0, LARGEST_WEIGHT)
         if isinstance(base, RDrop):
             raise UserError("base: R-Drop goes around everything else: write RDrop(ZLoss(…))")
         super().__init__(base)
@@ -451,7 +465,7 @@ class RDrop(_Around):
     """The base loss of two dropout passes, summed, plus w/2·[KL(p₁‖p₂) + KL(p₂‖p₁)] (Liang et al. 2021).
 
     base: any module of this file; its manners hold, and "mean" is over the targets of one pass
-    weight: w, at least 0
+    weight: w, in [0, 1000]
 
     The call's argument `second` is the second pass in the shape of the first. In evaluation (`loss.eval()`) the loss is
     the base's alone, of the first pass.
@@ -463,7 +477,7 @@ class RDrop(_Around):
     """
 
     def __init__(self, base: RegularizedLoss, weight: float = 5.0):
-        within("weight", weight, 0)
+        within("weight", weight, 0, LARGEST_WEIGHT)
         if isinstance(base, RDrop):
             raise UserError("base: is R-Drop already: give the loss inside it")
         super().__init__(base)

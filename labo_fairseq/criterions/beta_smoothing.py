@@ -11,7 +11,8 @@ from ..compat.ema import follow_ema
 from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits
 from ..functional import BetaSmoothing, CrossEntropy, RowLoss, ranked_beta, token_loss
-from ._base import SHAPES, LabelRegularizedConfig, LabelRegularizedCriterion
+from ..functional.ranges import SHAPES
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -22,7 +23,7 @@ class BetaSmoothingConfig(LabelRegularizedConfig):
     beta_shape: float = field(
         default=3.0,
         metadata={
-            "help": "a, above 0: the true class keeps a draw from Beta(a, 1), mean a/(a+1); 3 in the released code. "
+            "help": "a, in [0.001, 1000]: the true class keeps a draw from Beta(a, 1), mean a/(a+1); 3 in their code. "
             "Needs --store-ema --ema-decay 0.999"
         },
     )

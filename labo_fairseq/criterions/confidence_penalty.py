@@ -7,13 +7,14 @@ from fairseq.criterions import register_criterion
 
 from ..errors import within
 from ..functional import ConfidencePenalty, RowLoss
-from ._base import LARGEST_WEIGHT, LabelRegularizedConfig, LabelRegularizedCriterion
+from ..functional.ranges import LARGEST_WEIGHT
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
 class ConfidencePenaltyConfig(LabelRegularizedConfig):
     confidence_penalty: float = field(
-        default=0.1, metadata={"help": "β, weight of the entropy, at least 0; LABO's paper does not give its value"}
+        default=0.1, metadata={"help": "β, weight of the entropy, in [0, 1000]; LABO's paper does not give its value"}
     )
 
 

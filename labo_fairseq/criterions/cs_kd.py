@@ -9,17 +9,18 @@ from fairseq.criterions import register_criterion
 from ..errors import UserError, within
 from ..fairseq_models.projection import dense_logits
 from ..functional import CrossEntropy, Distillation, RowLoss, given_logits
-from ._base import LARGEST_WEIGHT, TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
+from ..functional.ranges import LARGEST_WEIGHT, TEMPERATURES
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
 class CSKDConfig(LabelRegularizedConfig):
     pair_weight: float = field(
         default=1.0,
-        metadata={"help": "λ, weight of the divergence within the pair, at least 0; 1 in the released code, 3 for CUB"},
+        metadata={"help": "λ, weight of the divergence within the pair, in [0, 1000]; 1 in their code, 3 for CUB"},
     )
     pair_temperature: float = field(
-        default=4.0, metadata={"help": "T, which divides the logits of both, above 0; 4 in the released code"}
+        default=4.0, metadata={"help": "T, which divides the logits of both, in [0.001, 1000]; 4 in the released code"}
     )
 
 

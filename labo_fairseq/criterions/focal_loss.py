@@ -7,6 +7,7 @@ from fairseq.criterions import register_criterion
 
 from ..errors import within
 from ..functional import Focal, RowLoss
+from ..functional.ranges import FOCAL_GAMMA
 from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 DETACH_HELP = (
@@ -17,7 +18,7 @@ DETACH_HELP = (
 
 @dataclass
 class FocalLossConfig(LabelRegularizedConfig):
-    focal_gamma: float = field(default=1.0, metadata={"help": "γ, at least 0; 0 is cross entropy"})
+    focal_gamma: float = field(default=1.0, metadata={"help": "γ, in [0, 100]; 0 is cross entropy"})
     detach_modulator: bool = field(default=False, metadata={"help": DETACH_HELP})
 
 
@@ -26,7 +27,7 @@ class FocalLossCriterion(LabelRegularizedCriterion):
     """-(1 - p_k)^γ log p_k. The criterion of this name in Raunak et al.'s code is the anti-focal loss."""
 
     def check(self, cfg: Any) -> None:
-        within("--focal-gamma", cfg.focal_gamma, 0, 100)
+        within("--focal-gamma", cfg.focal_gamma, *FOCAL_GAMMA)
 
     def row_loss(self, model: Any) -> RowLoss:
         return Focal(self.cfg.focal_gamma, self.cfg.detach_modulator)

@@ -7,9 +7,8 @@ from fairseq.criterions import register_criterion
 
 from ..errors import UserError, within
 from ..functional import GeneralizedEntropy, RowLoss
-from ._base import LARGEST_WEIGHT, LabelRegularizedConfig, LabelRegularizedCriterion
-
-_NEAR = 0.001  # of a limit: here float32 is off by 0.0004 nats (V = 8,000), and by ten times that at 0.0001
+from ..functional.ranges import LARGEST_WEIGHT, NEAR_A_LIMIT, is_near_a_limit
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -17,7 +16,7 @@ class GeneralizedEntropyConfig(LabelRegularizedConfig):
     entropy_alpha: float = field(
         default=0.5, metadata={"help": "α in [0, 1]: 0 is the confidence penalty, 1 label smoothing"}
     )
-    entropy_weight: float = field(default=0.7, metadata={"help": "β, weight of the divergence, at least 0"})
+    entropy_weight: float = field(default=0.7, metadata={"help": "β, weight of the divergence, in [0, 1000]"})
 
 
 @register_criterion("generalized_entropy", dataclass=GeneralizedEntropyConfig)
@@ -26,10 +25,10 @@ class GeneralizedEntropyCriterion(LabelRegularizedCriterion):
 
     def check(self, cfg: Any) -> None:
         within("--entropy-alpha", cfg.entropy_alpha, 0, 1)
-        if 0 < cfg.entropy_alpha < _NEAR or 1 - _NEAR < cfg.entropy_alpha < 1:
+        if is_near_a_limit(cfg.entropy_alpha):
             raise UserError(
                 f"--entropy-alpha: {cfg.entropy_alpha} is so near to a limit that float32 cannot tell them apart: "
-                f"give 0, 1 or a number in [{_NEAR}, {1 - _NEAR}]"
+                f"give 0, 1 or a number in [{NEAR_A_LIMIT}, {1 - NEAR_A_LIMIT}]"
             )
         within("--entropy-weight", cfg.entropy_weight, 0, LARGEST_WEIGHT)
 

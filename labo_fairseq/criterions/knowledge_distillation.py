@@ -11,7 +11,8 @@ from ..errors import UserError, within
 from ..fairseq_models.stored_teacher import StoredTeacher
 from ..fairseq_models.teacher import ModelTeacher
 from ..functional import Distillation, LogitMatching, RowLoss
-from ._base import TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
+from ..functional.ranges import TEMPERATURES
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -30,10 +31,12 @@ class KnowledgeDistillationConfig(LabelRegularizedConfig):
     distill_weight: float = field(
         default=0.5, metadata={"help": "α in [0, 1], weight of the teacher; the true labels keep 1-α"}
     )
-    teacher_temperature: float = field(default=1.0, metadata={"help": "T, which divides the teacher's logits, above 0"})
+    teacher_temperature: float = field(
+        default=1.0, metadata={"help": "divides the teacher's logits: T, in [0.001, 1000]"}
+    )
     student_temperature: Optional[float] = field(
         default=None,
-        metadata={"help": "divides the student's logits in the teacher's term, above 0; without it the teacher's"},
+        metadata={"help": "divides the student's logits in the teacher's term, in [0.001, 1000]; else the teacher's"},
     )
     distill_scale: ChoiceEnum(["t2", "none"]) = field(
         default="t2",

@@ -9,14 +9,15 @@ from torch import nn
 
 from ..errors import UserError, within
 from ..functional import ClassTable, CrossEntropy, RowLoss, table_divergence
-from ._base import LARGEST_WEIGHT, LabelRegularizedConfig, LabelRegularizedCriterion
+from ..functional.ranges import LARGEST_WEIGHT
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
 class KRLSConfig(LabelRegularizedConfig):
     table_weight: float = field(
         default=0.5,
-        metadata={"help": "α of both divergences, at least 0 (our reading: the paper's value was not at hand)"},
+        metadata={"help": "α of both divergences, in [0, 1000] (our reading: the paper's value was not at hand)"},
     )
     table_limit: int = field(
         default=4096, metadata={"help": "largest number K of classes for which a K×K table is made (64 MB for 4096)"}

@@ -31,7 +31,7 @@ class LabelSmoothingConfig(LabelRegularizedConfig):
         default=None,
         metadata={"help": "file of 'type count' lines to use in place of counting the binarized training set"},
     )
-    prior_exponent: float = field(default=1.0, metadata={"help": "unigram prior ∝ count ** exponent"})
+    prior_exponent: float = field(default=1.0, metadata={"help": "unigram prior ∝ count ** exponent, in [0.001, 10]"})
     prior_floor: float = field(
         default=0.0,
         metadata={"help": "unigram prior: counts below this are raised to it, so that unseen types get mass too"},

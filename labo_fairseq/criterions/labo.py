@@ -11,7 +11,8 @@ from omegaconf import II
 from ..compat.updates import updates_done
 from ..errors import UserError, within
 from ..functional import LabelSmoothing, Labo, RowLoss
-from ._base import TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
+from ..functional.ranges import TEMPERATURES
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class LaboConfig(LabelRegularizedConfig):
         metadata={"help": "α of the fixed mass, and of the uniform smoothing during the warm-up, in [0, 1]"},
     )
     smoothing_temperature: float = field(
-        default=1.25, metadata={"help": "τ = β/α, above 0; the paper chooses from 1.15 and 1.25"}
+        default=1.25, metadata={"help": "τ = β/α, in [0.001, 1000]; the paper chooses from 1.15 and 1.25"}
     )
     smoothing_warmup_updates: int = field(
         default=5000,

@@ -7,7 +7,8 @@ import torch
 from fairseq.criterions import register_criterion
 
 from ..errors import within
-from ._base import SHAPES, LabelRegularizedConfig
+from ..functional.ranges import SHAPES
+from ._base import LabelRegularizedConfig
 from ._pairs import PairedCriterion
 
 
@@ -15,7 +16,7 @@ from ._pairs import PairedCriterion
 class MixupConfig(LabelRegularizedConfig):
     mixup_alpha: float = field(
         default=1.0,
-        metadata={"help": "a of Beta(a, a), from which λ of a batch is drawn, above 0; 1: uniform in [0, 1]"},
+        metadata={"help": "a of Beta(a, a), from which λ of a batch is drawn, in [0.001, 1000]; 1: uniform in [0, 1]"},
     )
 
 

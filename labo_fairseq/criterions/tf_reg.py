@@ -8,7 +8,8 @@ from fairseq.dataclass import ChoiceEnum
 
 from ..errors import within
 from ..functional import RowLoss, VirtualTeacher
-from ._base import LARGEST_WEIGHT, TEMPERATURES, LabelRegularizedConfig, LabelRegularizedCriterion
+from ..functional.ranges import LARGEST_WEIGHT, TEMPERATURES
+from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 
 @dataclass
@@ -16,7 +17,7 @@ class TFRegConfig(LabelRegularizedConfig):
     distill_weight: float = field(
         default=0.1, metadata={"help": "α in [0, 1], weight of the teacher; the true labels keep 1-α"}
     )
-    teacher_temperature: float = field(default=20.0, metadata={"help": "T, which softens the teacher, above 0"})
+    teacher_temperature: float = field(default=20.0, metadata={"help": "T, softens the teacher, in [0.001, 1000]"})
     teacher_confidence: float = field(
         default=0.99, metadata={"help": "the teacher's probability of the true class, in [0, 1]; the others share"}
     )
@@ -29,11 +30,11 @@ class TFRegConfig(LabelRegularizedConfig):
     )
     student_temperature: float = field(
         default=1.0,
-        metadata={"help": "divides the student's logits in the teacher's term, above 0; 1 in the released code"},
+        metadata={"help": "divides the student's logits in the teacher's term, in [0.001, 1000]; 1 in their code"},
     )
     distill_multiplier: float = field(
         default=1.0,
-        metadata={"help": "factor of the teacher's term, at least 0: the released code's multiplier divided by K"},
+        metadata={"help": "factor of the teacher's term, in [0, 1000]: the released code's multiplier divided by K"},
     )
 
 
