@@ -30,7 +30,7 @@ def write_aside(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     path = Path(path)
     text: dict = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        _sweep(path)
+        sweep_parts(path.parent, path.name)
         descriptor, aside = _locked_file(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
@@ -64,15 +64,15 @@ def _locked_file(path):
         os.close(descriptor)
 
 
-def _sweep(path):
-    """Remove the parts of this file whose writers are gone: their locks went with them."""
+def sweep_parts(folder: str | os.PathLike, name: str | None = None) -> None:
+    """Remove the unfinished files in a folder, those of `name` or all, whose writers are gone with their locks."""
     if fcntl is None:
         return
-    part = re.compile(rf"\.{re.escape(path.name)}\.\w{{8}}\.part")
-    for name in filter(part.fullmatch, os.listdir(path.parent)):
-        with contextlib.suppress(OSError), open(path.parent / name, "rb") as stream:
+    part = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.[a-z0-9_]{{8}}\.part")
+    for found in filter(part.fullmatch, os.listdir(folder)):
+        with contextlib.suppress(OSError), open(Path(folder, found), "rb") as stream:
             if _try_lock(stream.fileno()):
-                os.unlink(path.parent / name)
+                os.unlink(stream.name)
 
 
 def _try_lock(descriptor):

@@ -74,7 +74,7 @@ def calibrate(settings: Settings, folder: str | Path) -> Result:
             statistics,
             test if when.startswith("test") else tokens,
             groups,
-            functools.partial(_signature, temperature, unit),
+            functools.partial(signature, temperature, unit),
         )
     measures["warnings"] = [
         f"{os.path.basename(path)}: {problem}: do not use this calibrator, or fit it on other data"
@@ -92,10 +92,6 @@ def calibrate(settings: Settings, folder: str | Path) -> Result:
         measures=measures,
     )
     return Result(calibration, {when: _reliability(statistics_of[when]) for when in ("before", "after")})
-
-
-def _signature(temperature, unit, count):
-    return signature(temperature, unit, count)
 
 
 def _reliability(statistics):

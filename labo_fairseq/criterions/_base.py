@@ -25,14 +25,10 @@ from ..functional.calibration import bin_sums
 from ..functional.dense import working_dtype
 from ..functional.half_precision import operand_type
 from ..functional.kernels import choose_kernel
+from ..functional.ranges import LARGEST_WEIGHT
 from ..measures.calibration import BINS, ece
 
 logger = logging.getLogger(__name__)
-
-# what settings may be so that losses and gradients stay finite in float32; no method was ever run near these bounds
-LARGEST_WEIGHT = 1000
-TEMPERATURES = 0.001, 1000
-SHAPES = 0.001, 1000  # of beta distributions
 
 _BIN_KEYS = [f"_calibration_{name}_{b}" for name in ("count", "confidence", "correct") for b in range(BINS)]
 
@@ -69,10 +65,12 @@ class LabelRegularizedConfig(FairseqDataclass):
             "then accurate to a few parts in a thousand (docs/performance.md)"
         },
     )
-    z_loss: float = field(default=0.0, metadata={"help": "λ of the additional term λ·LSE², at least 0"})
+    z_loss: float = field(default=0.0, metadata={"help": "λ of the additional term λ·LSE², in [0, 1000]"})
     rdrop_weight: float = field(
         default=0.0,
-        metadata={"help": "R-Drop: weight of the symmetric KL between two dropout passes over each batch, at least 0"},
+        metadata={
+            "help": "R-Drop: weight, in [0, 1000], of the symmetric KL between two dropout passes over each batch"
+        },
     )
     sentence_avg: bool = II("optimization.sentence_avg")
 
@@ -129,14 +127,14 @@ class LabelRegularizedCriterion(FairseqCriterion):
             self._checked = True
         loss, passes = self._complete_loss(model, sample)
         target = self._targets(model, sample)
-        ntokens, nsentences = self._counted(target, sample)
+        ntokens = self._counted(target)
         compute = self._fused if self._uses_fused(model, reduce) else self._dense
         total, value, nll, confidence, hits = compute(
             model, _net_input(sample, passes), _rows_of(target, passes), loss, passes
         )
         # the rows of two passes are neighbours: the pair's value stands in its first row
         value, nll = value[::passes], nll.view(-1, passes).mean(1)
-        sample_size = nsentences if self.cfg.sentence_avg else ntokens
+        sample_size = self._counted_sentences(target, sample) if self.cfg.sentence_avg else ntokens
         result = total if reduce else value
         logging_output = {
             "loss": result.data,
@@ -191,10 +189,9 @@ class LabelRegularizedCriterion(FairseqCriterion):
             target = target.masked_fill(target.ne(self.padding_idx).cumsum(1) <= prefix, self.padding_idx)
         return target.flatten()
 
-    def _counted(self, target, sample):
-        """How many targets have a loss, and how many sentences have such a target."""
-        kept = target.ne(self.padding_idx).view(sample["target"].size(0), -1)
-        ntokens = int(kept.sum())
+    def _counted(self, target):
+        """How many targets have a loss."""
+        ntokens = int(target.ne(self.padding_idx).sum())
         if not ntokens and not self._warned:
             self._warned = True
             logger.warning(
@@ -202,7 +199,11 @@ class LabelRegularizedCriterion(FairseqCriterion):
                 self.cfg._name,
                 self.cfg.ignore_prefix_size,
             )
-        return ntokens, int(kept.any(1).sum())
+        return ntokens
+
+    def _counted_sentences(self, target, sample):
+        """How many sentences have a target with a loss."""
+        return int(target.ne(self.padding_idx).view(sample["target"].size(0), -1).any(1).sum())
 
     def _rows(self, x, passes=1):
         """(batch·passes, length, D) as (batch·length·passes, D), the passes of a token together.

@@ -4,19 +4,18 @@ import concurrent.futures
 import contextlib
 import os
 import queue
-import re
 import signal
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
+from .. import files
 from ..errors import UserError
 from . import cells
 from .steps import Runner, StepError
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total} cells [{elapsed}, {remaining} left]"
-_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as tempfile.mkstemp names them for files.write_aside
 
 
 def run(experiment, out, gpus=(), jobs=None, raw_dir=None):
@@ -62,9 +61,8 @@ def sweep_parts(experiment, out):
     if not experiment.images:  # of which there may be a million
         folders.add("data")
     for folder in folders:
-        for path in Path(out, folder).rglob(".*.part"):
-            if path.is_file() and _PART.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        for place, _, _ in os.walk(Path(out, folder)):
+            files.sweep_parts(place)
 
 
 def states(experiment, out):
