@@ -43,3 +43,9 @@ def test_lightning():
     ).groups()
     assert int(updates) == 66 and float(accuracy) > 0.8
     assert 0 < float(ece) < 1 and 0.01 < float(temperature) < 10
+
+
+def test_the_optimizers_are_timed():
+    heading, *rows = [line.split("\t") for line in run("benchmark_kernels.py", "adam", "--repetitions", 1).splitlines()]
+    assert heading == ["optimizer", "ms", "ratio"] and [row[0] for row in rows][:2] == ["adam", "torch_adam"]
+    assert rows[0][2] == "1.00" and all(float(row[1]) > 0 for row in rows)
