@@ -35,6 +35,7 @@ SUBJECTS = {
         "sentence-confidence": "fit the probability that a translation is good",
         "export": "write a checkpoint for the fast engine, with its temperature folded in",
         "translate": "translate with an exported model, in fairseq's format",
+        "mbr": "choose the candidate of highest expected utility (minimum-Bayes-risk decoding)",
     },
     "images and label noise": {
         "classify-report": "compare image classifiers: accuracy, calibration, confusion",

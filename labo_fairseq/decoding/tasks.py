@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..functional.calibrators import Temperature
 from . import choose
 from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits, place_references
+from .sampling import truncated
 from .sentence_confidence import SentenceConfidence
 
 
@@ -53,6 +54,14 @@ class CalibrationConfig(FairseqDataclass):
             "by the model that `labo sentence-confidence` fitted"
         },
     )
+    epsilon_sampling: Optional[float] = field(
+        default=None,
+        metadata={"help": "with --sampling: never draw a type whose (calibrated) probability is below this, say 0.02"},
+    )
+    min_p: Optional[float] = field(
+        default=None,
+        metadata={"help": "with --sampling: never draw a type that is less than this times as likely as the likeliest"},
+    )
     # not read: checkpoints of earlier versions hold it, and fairseq refuses settings that a task does not have
     path: Optional[str] = II("common_eval.path")
 
@@ -65,7 +74,12 @@ class CalibratedDecoding:
         members = self._members(models, args)
         generator = super().build_generator(members, args, *rest, **kwargs)  # type: ignore[misc]
         generator.members = members
-        if not isinstance(generator, SequenceScorer):
+        flags = self._calibration_flags
+        truncation = self.target_dictionary, flags.epsilon_sampling, flags.min_p
+        if isinstance(generator, SequenceScorer):
+            truncated(None, *truncation)
+        else:
+            generator.search = truncated(generator.search, *truncation)
             generator.model = CalibratedEnsemble(members).eval()
             _leave_one_scalar_to_fairseq(generator)
         return generator
