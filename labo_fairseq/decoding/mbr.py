@@ -10,6 +10,7 @@ was drawn, and the probabilities of its different divisions into subwords are ad
 share of the weight, since probabilities of different models cannot be compared.
 """
 
+import itertools
 import json
 import math
 import os
@@ -27,18 +28,27 @@ from ..records.text import read_text
 
 FORMAT, VERSION = "labo-mbr", 1
 TEMPERATURES = tuple(10 ** (k / 10) for k in range(-10, 21))  #: that a fit tries: 0.1 to 100
-_SAME = 2e-3  # nats per token within which two P- lines (of four decimals, base 2) are one and the same
+_SAME = 1e-3  # nats per token within which two scores are of the same subwords: P- lines have four decimals
+
+
+class Draw(NamedTuple):
+    """One candidate. log_prob: of the whole hypothesis, nats, None where it is not known; tokens: that have it."""
+
+    text: str
+    hypothesis: Hypothesis
+    log_prob: float | None
+    tokens: int
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The different texts of one sentence, n of them, the most probable first, from m logs.
+    """The different texts of one sentence, n of them, the most probable first, from m systems.
 
     hypotheses: of each text the most probable one; draws: (n,), how many hypotheses have this text; log_probs: (m, n),
-    nats, −inf where a log does not have it; None where a log has no P- lines.
+    nats, −inf where a system does not have it; None where a log has no P- lines.
     """
 
-    sentence: Sentence
+    sentence: Sentence  #: its id, source and target
     texts: list[str]
     hypotheses: list[Hypothesis]
     draws: np.ndarray
@@ -65,7 +75,7 @@ class Choice(NamedTuple):
 
 
 def candidates_of(logs: Sequence[Sequence[Sentence]], names: Sequence[str]) -> list[Candidates]:
-    """The Candidates of each sentence, from logs of one test set; names: of their files, for error messages.
+    """The Candidates of each sentence, from the logs of m systems on one test set; names: of their files, for messages.
 
     Raises UserError where the logs are not of the same sentences.
     """
@@ -75,30 +85,37 @@ def candidates_of(logs: Sequence[Sequence[Sentence]], names: Sequence[str]) -> l
         for first, other in zip(logs[0], log, strict=True):
             if None not in (first.source, other.source) and first.source != other.source:
                 raise UserError(f"{name}: S-{other.id} is another sentence than in {names[0]}: give logs of one set")
-    return [merged(sentences) for sentences in zip(*logs, strict=True)]
+    return [_of_one(sentences) for sentences in zip(*logs, strict=True)]
 
 
-def merged(sentences: Sequence[Sentence]) -> Candidates:
-    """The Candidates of one sentence in m logs."""
-    found: dict[str, list] = {}  # text: [hypotheses, their lists of (tokens, log-probability) per log]
-    scored = all(h.positional_scores is not None for sentence in sentences for h in sentence.hypotheses)
-    for i, sentence in enumerate(sentences):
-        for hypothesis in sentence.hypotheses:
-            group, sequences = found.setdefault(text_of(hypothesis), ([], [[] for _ in sentences]))
-            group.append(hypothesis)
-            if scored:
-                sequences[i].append((len(hypothesis.positional_scores), log_prob(hypothesis)))
-    log_probs = [[_total(sequences) for sequences in per_log] for _, per_log in found.values()]
-    matrix = np.array(log_probs).T
-    order = np.argsort(-matrix.max(axis=0), kind="stable") if scored else np.arange(len(found))
-    texts, groups = list(found), [group for group, _ in found.values()]
-    first = next((s for s in sentences if s.target is not None), sentences[0])
+def _of_one(sentences):
+    draws = [[_draw(hypothesis) for hypothesis in sentence.hypotheses] for sentence in sentences]
+    return merged(next((s for s in sentences if s.target is not None), sentences[0]), draws)
+
+
+def _draw(hypothesis):
+    scores = hypothesis.positional_scores
+    log_prob = None if scores is None else sum(scores) * math.log(2)
+    return Draw(text_of(hypothesis), hypothesis, log_prob, len(scores or ()))
+
+
+def merged(sentence: Sentence, draws: Sequence[Sequence[Draw]]) -> Candidates:
+    """The Candidates of one sentence. draws: of each system."""
+    groups: dict[str, list[list[Draw]]] = {}
+    for system, drawn in enumerate(draws):
+        for draw in drawn:
+            groups.setdefault(draw.text, [[] for _ in draws])[system].append(draw)
+    every = [list(itertools.chain(*group)) for group in groups.values()]
+    scored = all(draw.log_prob is not None for group in every for draw in group)
+    order, matrix = range(len(every)), None
+    if scored:
+        matrix = np.array([[_total(drawn) for drawn in group] for group in groups.values()]).T
+        order = np.argsort(-matrix.max(axis=0), kind="stable")
+        matrix = matrix[:, order]
+        every = [sorted(group, key=lambda draw: -draw.log_prob) for group in every]
+    hypotheses = [every[k][0].hypothesis for k in order]
     return Candidates(
-        first,
-        [texts[k] for k in order],
-        [_representative(groups[k], scored) for k in order],
-        np.array([len(groups[k]) for k in order]),
-        matrix[:, order] if scored else None,
+        sentence, [every[k][0].text for k in order], hypotheses, np.array([len(every[k]) for k in order]), matrix
     )
 
 
@@ -109,22 +126,13 @@ def text_of(hypothesis: Hypothesis) -> str:
     return (" ".join(hypothesis.tokens) + " ").replace("@@ ", "").strip()
 
 
-def log_prob(hypothesis: Hypothesis) -> float:
-    """log p of the whole hypothesis, nats, from its P- line."""
-    return sum(hypothesis.positional_scores or ()) * math.log(2)
-
-
-def _total(sequences):
-    """log of the sum of the probabilities of the different (tokens, log-probability) among these."""
-    kept = []
-    for length, value in sorted(sequences):
+def _total(drawn):
+    """log of the sum of the probabilities of the different divisions into subwords among draws of one text."""
+    kept: list = []
+    for length, value in sorted((draw.tokens, draw.log_prob) for draw in drawn):
         if not kept or kept[-1][0] != length or value - kept[-1][1] > _SAME * length:
             kept.append((length, value))
     return float(logsumexp([value for _, value in kept])) if kept else -math.inf
-
-
-def _representative(group, scored):
-    return max(group, key=log_prob) if scored else group[0]
 
 
 def decode(candidates: Iterable[Candidates], utility: Any, temperature: float | None = None) -> Iterator[Choice]:

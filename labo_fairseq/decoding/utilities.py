@@ -3,11 +3,13 @@
 Each has a `signature`, `expected(source, texts, weights)` and `against(source, texts, reference)`.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..errors import UserError
 from ..measures.pairwise import aggregate_bleu, aggregate_chrf, pairwise_bleu, pairwise_chrf
 
 
@@ -49,3 +51,30 @@ def bleu(aggregate: bool = False, tokenize: str = "13a") -> Overlap:
         return aggregate_bleu(texts, weights, tokenize)
 
     return Overlap(f"BLEU|tok:{tokenize}" + "|aggregate" * aggregate, pairwise, average if aggregate else None)
+
+
+class Comet:
+    """A network's judgement of each pair beside the source, times 100.
+
+    model: has a `name`, and `scores(sources, hypotheses, references)`, lists of N texts, -> (N,), as analysis/comet.py.
+    All n² pairs go through it, so that it is meant for short lists.
+    """
+
+    def __init__(self, model: Any):
+        self._model = model
+        self.signature = f"COMET|model:{model.name}"
+
+    def expected(self, source: Any, texts: Sequence[str], weights: np.ndarray) -> np.ndarray:
+        """As `Overlap.expected`."""
+        return self._scores(source, texts, texts) @ weights
+
+    def against(self, source: Any, texts: Sequence[str], reference: str) -> np.ndarray:
+        """As `Overlap.against`."""
+        return self._scores(source, texts, [reference])[:, 0]
+
+    def _scores(self, source, texts, references):
+        if source is None:
+            raise UserError("--utility comet: needs the sources: give logs with S- lines")
+        pairs = list(itertools.product(texts, references))
+        scores = self._model.scores([source] * len(pairs), *map(list, zip(*pairs, strict=True)))
+        return 100 * scores.reshape(len(texts), len(references))
