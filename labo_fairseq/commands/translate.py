@@ -133,7 +133,7 @@ def at_least(args, name, least):
 
 def search_of(args, beam, nbest, sampling):
     """The Search of the arguments of `add_search_arguments`. Raises UserError where they make no sense."""
-    least = {"max_tokens": 1, "batch_size": 1, "max_len_b": 0, "threads": 0, "seed": 0, "sampling_topk": 1}
+    least = {"max_tokens": 1, "batch_size": 1, "max_len_b": 0, "threads": 0, "seed": 0, "sampling_topk": 2}
     for name, value in least.items():
         at_least(args, name, value)
     if not (math.isfinite(args.lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 
 from ..errors import UserError
 from ..files import sha256
@@ -277,7 +276,7 @@ def largest_difference(
     return torch.stack(differences).max().item()  # NaN stays NaN, unlike in max()
 
 
-def fairseq_token_scores(model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0) -> torch.Tensor:
+def fairseq_token_scores(model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0) -> Any:
     """log softmax(z/T) of each target token and of the end of sentence, by fairseq: (len(target) + 1,), nats.
 
     source, target: lists of ids without the end of sentence.
