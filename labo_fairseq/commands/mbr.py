@@ -16,8 +16,8 @@ further flags come after "--":
 Prints a log with the chosen hypotheses, which every other command reads.
 
 --weights says how much each candidate counts: uniform, as often as it is there (for samples); model, in proportion to
-its probability; calibrated, to its probability to the power of 1/T. T comes from --temperature, or from the file of a
-fit on a validation set:
+its probability; calibrated, to its probability to the power of 1/T. Each LOG has the same share in all. T comes from
+--temperature, or from the file of a fit on a validation set:
 
   labo mbr valid-samples.txt --fit-temperature mbr.json
   labo mbr test-samples.txt --weights calibrated --calibration mbr.json > mbr.txt
@@ -50,7 +50,12 @@ SAMPLES = 32
 def add_arguments(parser):
     """Declare the arguments of `labo mbr`."""
     parser.add_argument("logs", metavar="LOG", nargs="*", help="output of fairseq-generate with several hypotheses")
-    parser.add_argument("--utility", choices=UTILITIES, default="chrf", help="what to expect most of")
+    parser.add_argument(
+        "--utility",
+        metavar="NAME",
+        default="chrf",
+        help=f"what to expect most of: {', '.join(UTILITIES)}, or a mean of them such as chrf=3,bleu=1",
+    )
     parser.add_argument("--weights", choices=WEIGHTS, default="uniform", help="of the candidates, in the expectation")
     parser.add_argument("--temperature", type=float, metavar="T", help="with --weights calibrated")
     parser.add_argument("--calibration", metavar="FILE", help="the T of --fit-temperature FILE, in place of it")
@@ -103,14 +108,33 @@ def run(args):
 
 
 def _utility(args):
-    if args.utility == "comet":
+    parts = [part.partition("=") for part in args.utility.split(",")]
+    weights = {name: _weight(args.utility, weight) if equals else 1.0 for name, equals, weight in parts}
+    unknown = [name for name in weights if name not in UTILITIES]
+    if unknown or len(weights) < len(parts):
+        raise UserError(f"--utility: {args.utility}: name {', '.join(UTILITIES)}, each once, such as chrf=3,bleu=1")
+    found = {_part(args, name): weight for name, weight in weights.items()}
+    return utilities.Sum(found) if len(found) > 1 else next(iter(found))
+
+
+def _weight(utility, text):
+    try:
+        weight = float(text)
+    except ValueError:
+        raise UserError(f"--utility: {utility}: {text!r} is no number: give weights such as chrf=3,bleu=1") from None
+    above(f"--utility: {utility}", weight, 0)
+    return weight
+
+
+def _part(args, name):
+    if name == "comet":
         if args.aggregate:
             raise UserError("--aggregate: is for chrf and bleu: leave it out, and take fewer candidates")
         from ..analysis.comet import MODEL, Model
 
         return utilities.Comet(Model(args.comet_model or MODEL))
     check_tokenizer(args.tokenize)
-    return utilities.chrf(args.aggregate) if args.utility == "chrf" else utilities.bleu(args.aggregate, args.tokenize)
+    return utilities.chrf(args.aggregate) if name == "chrf" else utilities.bleu(args.aggregate, args.tokenize)
 
 
 def _temperature(args, utility):

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-
 from ..errors import UserError
 from ..files import sha256
 

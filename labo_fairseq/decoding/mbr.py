@@ -3,11 +3,12 @@
 The utility of a candidate is its similarity to another one (chrF, BLEU, …); its expectation is over the other
 candidates, each with a weight. Candidates come from generate logs: n-best lists, samples, several systems together.
 
-Weights. *uniform*: each hypothesis of the logs counts once, so that of samples a frequent one counts as often as it was
-drawn. *model*: in proportion to the probability that the model gives a text. *calibrated*: to that probability to the
+Weights. *uniform*: each hypothesis of a log counts the same, so that a frequent sample counts as often as it was drawn.
+*model*: in proportion to the probability that the model gives a text. *calibrated*: to that probability to the
 power of 1/T, where T > 1 trusts the model less and T < 1 more. In the latter two a text counts once, however often it
 was drawn, and the probabilities of its different divisions into subwords are added. Each of several logs has the same
-share of the weight, since probabilities of different models cannot be compared.
+share of the weight, long or short: probabilities of different models, and of samples and n-best lists, cannot be
+compared.
 """
 
 import itertools
@@ -44,8 +45,8 @@ class Draw(NamedTuple):
 class Candidates:
     """The different texts of one sentence, n of them, the most probable first, from m systems.
 
-    hypotheses: of each text the most probable one; draws: (n,), how many hypotheses have this text; log_probs: (m, n),
-    nats, −inf where a system does not have it; None where a log has no P- lines.
+    hypotheses: of each text the most probable one; draws: (m, n), how many hypotheses of a system have this text;
+    log_probs: (m, n), nats, −inf where a system does not have it; None where a log has no P- lines.
     """
 
     sentence: Sentence  #: its id, source and target
@@ -57,7 +58,7 @@ class Candidates:
     def weights(self, temperature: float | None) -> np.ndarray:
         """(n,), with the sum 1: uniform (None), or softmax(log_probs / temperature), averaged over the logs."""
         if temperature is None:
-            return self.draws / self.draws.sum()
+            return (self.draws / self.draws.sum(axis=1, keepdims=True)).mean(axis=0)
         if self.log_probs is None:
             raise UserError(f"id {self.sentence.id}: no P- lines: weights by probability need them: generate with them")
         return softmax(self.log_probs / temperature, axis=1).mean(axis=0)
@@ -107,6 +108,7 @@ def merged(sentence: Sentence, draws: Sequence[Sequence[Draw]]) -> Candidates:
             groups.setdefault(draw.text, [[] for _ in draws])[system].append(draw)
     every = [list(itertools.chain(*group)) for group in groups.values()]
     scored = all(draw.log_prob is not None for group in every for draw in group)
+    counts = np.array([list(map(len, group)) for group in groups.values()]).T
     order, matrix = range(len(every)), None
     if scored:
         matrix = np.array([[_total(drawn) for drawn in group] for group in groups.values()]).T
@@ -114,9 +116,7 @@ def merged(sentence: Sentence, draws: Sequence[Sequence[Draw]]) -> Candidates:
         matrix = matrix[:, order]
         every = [sorted(group, key=lambda draw: -draw.log_prob) for group in every]
     hypotheses = [every[k][0].hypothesis for k in order]
-    return Candidates(
-        sentence, [every[k][0].text for k in order], hypotheses, np.array([len(every[k]) for k in order]), matrix
-    )
+    return Candidates(sentence, [every[k][0].text for k in order], hypotheses, counts[:, order], matrix)
 
 
 def text_of(hypothesis: Hypothesis) -> str:

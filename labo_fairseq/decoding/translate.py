@@ -112,7 +112,7 @@ class Model:
         """For each Sentence of a batch, which all fit, `search.nbest` samples.
 
         Log-probabilities are the model's, whatever types are left out, but without that of the end where the limit cut
-        a sample. CTranslate2 masks the end at the first step, and padding, before its softmax: all samples of a sentence
+        a sample. CTranslate2 masks the end at the first step, and padding, before its softmax: samples of a sentence
         are too probable by a common factor.
         """
         results = self._translator.translate_batch(

@@ -78,3 +78,23 @@ class Comet:
         pairs = list(itertools.product(texts, references))
         scores = self._model.scores([source] * len(pairs), *map(list, zip(*pairs, strict=True)))
         return 100 * scores.reshape(len(texts), len(references))
+
+
+class Sum:
+    """The weighted mean of other utilities, of the same scale.
+
+    parts: {utility: weight above 0}; they are divided by their sum
+    """
+
+    def __init__(self, parts: dict):
+        total = sum(parts.values())
+        self._parts = {utility: weight / total for utility, weight in parts.items()}
+        self.signature = " + ".join(f"{weight:.4g} {utility.signature}" for utility, weight in self._parts.items())
+
+    def expected(self, source: Any, texts: Sequence[str], weights: np.ndarray) -> np.ndarray:
+        """As `Overlap.expected`."""
+        return sum(share * utility.expected(source, texts, weights) for utility, share in self._parts.items())
+
+    def against(self, source: Any, texts: Sequence[str], reference: str) -> np.ndarray:
+        """As `Overlap.against`."""
+        return sum(share * utility.against(source, texts, reference) for utility, share in self._parts.items())

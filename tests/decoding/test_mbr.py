@@ -66,7 +66,7 @@ def test_lines_of_a_log_are_read_back():
 def test_the_same_text_is_one_candidate_with_as_many_draws():
     a, b = hypothesis("ein mann", -1.0, -1.0, -0.5), hypothesis("eine frau", -1.0, -2.0, -0.5)
     (one,) = mbr.candidates_of([[sentence(0, a, b, a, a)]], ["log"])
-    assert one.texts == ["ein mann", "eine frau"] and one.draws.tolist() == [3, 1]
+    assert one.texts == ["ein mann", "eine frau"] and one.draws.tolist() == [[3, 1]]
     np.testing.assert_allclose(one.weights(None), [0.75, 0.25])
     # drawn three times, it still has the probability 2^-2.5 once; the other one 2^-3.5
     np.testing.assert_allclose(one.weights(1.0), [2 / 3, 1 / 3])
@@ -87,9 +87,9 @@ def test_each_of_several_logs_has_the_same_share():
     first = [sentence(0, hypothesis("a", -1.0, 0.0), hypothesis("b", -1.0, math.log2(1 / 3)))]
     second = [sentence(0, hypothesis("b", -30.0, -20.0))]
     (one,) = mbr.candidates_of([first, second], ["1", "2"])
-    assert one.texts == ["a", "b"] and one.draws.tolist() == [1, 2]
+    assert one.texts == ["a", "b"] and one.draws.tolist() == [[1, 1], [0, 1]]
     np.testing.assert_allclose(one.weights(1.0), [0.375, 0.625], rtol=1e-6)
-    np.testing.assert_allclose(one.weights(None), [1 / 3, 2 / 3])
+    np.testing.assert_allclose(one.weights(None), [0.25, 0.75])
 
 
 def test_texts_without_d_lines_are_joined_subwords():
@@ -207,6 +207,20 @@ def test_comet_is_asked_for_every_pair_with_its_source():
     np.testing.assert_allclose(utility.against("source 0", ["a", "b"], "b c"), [0, 10])
     with pytest.raises(UserError, match="needs the sources"):
         utility.against(None, ["a"], "a")
+
+
+def test_a_mean_of_utilities_is_one_of_the_expectations():
+    log = random_log(12)
+    chrf, bleu = utilities.chrf(), utilities.bleu()
+    mean = utilities.Sum({chrf: 3, bleu: 1})
+    assert mean.signature == "0.75 chrF2 + 0.25 BLEU|tok:13a"
+    for one, choice in zip(candidates := mbr.candidates_of([log], ["x"]), mbr.decode(candidates, mean), strict=True):
+        parts = [u.expected(None, one.texts, one.weights(None)) for u in (chrf, bleu)]
+        expected = 0.75 * parts[0] + 0.25 * parts[1]
+        assert choice.utility == pytest.approx(max(expected))
+        assert choice.sentence.hypotheses[0].text == one.texts[int(expected.argmax())]
+        parts = [u.against(None, one.texts, "ein mann") for u in (chrf, bleu)]
+        np.testing.assert_allclose(mean.against(None, one.texts, "ein mann"), 0.75 * parts[0] + 0.25 * parts[1])
 
 
 # --- fits ---
@@ -383,6 +397,10 @@ def test_logs_without_scores_have_uniform_weights_alone(write, capsys):
             ["--fast", "dir", "--data", "d", "--fit-temperature", "f"],
             "--fit-temperature: needs candidates in LOG files",
         ),
+        (["log", "--utility", "meteor"], "--utility: meteor: name chrf, bleu, comet"),
+        (["log", "--utility", "chrf,chrf"], "--utility: chrf,chrf: name"),
+        (["log", "--utility", "chrf=x"], "'x' is no number"),
+        (["log", "--utility", "chrf=1,bleu=0"], "--utility: chrf=1,bleu=0: 0.0 is out of range"),
         (["log", "--utility", "comet", "--aggregate"], "--aggregate: is for chrf and bleu"),
     ],
 )
@@ -395,7 +413,14 @@ def test_what_is_refused(write, tmp_path, monkeypatch, capsys, arguments, messag
 
 
 def test_it_runs_without_torch_and_fairseq(write, tmp_path):
-    program = "import sys\nsys.modules['torch'] = sys.modules['fairseq'] = None\nfrom labo_fairseq.cli import main\n"
+    program = (  # sys.modules[…] = None would do for us, but not for scipy
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('torch', 'fairseq'): raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Refuse)\n"
+        "from labo_fairseq.cli import main\n"
+    )
     log = write("log", random_log(4))
     line = [sys.executable, "-c", program + "sys.exit(main())", "mbr", str(log), "--weights", "model"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
