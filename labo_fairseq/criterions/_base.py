@@ -18,6 +18,7 @@ from omegaconf import II
 
 from ..compat.precision import allow_bf16_products
 from ..errors import UserError, within
+from ..fairseq_models.attention import avoid_flash_attention
 from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
 from ..functional import RDrop, RowLoss, projection_loss, token_loss, with_z_loss
 from ..functional.calibration import bin_sums
@@ -195,6 +196,8 @@ class LabelRegularizedCriterion(FairseqCriterion):
     def _uses_fused(self, model, reduce):
         if self._path is None:
             self._path = self._choose_path(model)
+            if avoid_flash_attention(model):
+                logger.info("%s: self-attention without torch's flash kernel (bfloat16 on a CPU)", self.cfg._name)
         # per-token losses of the fused path carry no gradient
         return self._path == "fused" and (reduce or not model.training)
 
