@@ -93,7 +93,7 @@ def test_gzip(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "epoch 001 | loss 3.2 | ppl 9\n", '{"epoch": 1, "nothing": "1"}\n'])
 def test_other_files_are_refused(tmp_path, text):
-    with pytest.raises(UserError, match=r"train.log: no line of fairseq's JSON log"):
+    with pytest.raises(UserError, match=r"train.log: no line of fairseq-train's log"):
         read_train_log(write(tmp_path / "train.log", text))
 
 

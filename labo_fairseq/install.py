@@ -1,0 +1,20 @@
+"""How to install what is missing: one command, the same in every message. Standard library only."""
+
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+#: the tested versions: beside the package in a clone, inside it where a wheel was installed (setup.py copies it)
+CONSTRAINTS = next(
+    (path for path in (_HERE / "constraints.txt", _HERE.parent / "constraints.txt") if path.exists()),
+    _HERE.parent / "constraints.txt",
+)
+
+
+def install_command(package: str) -> str:
+    """The command that installs a package beside this one, of the tested version.
+
+    It names the package itself and not an extra of this one, so that an editable install stays what it is; the
+    constraints keep pip from replacing torch.
+    """
+    quoted = f"'{package}'" if set(package) & set("[]<>=~! ") else package
+    return f"pip install -c {CONSTRAINTS} {quoted}"
