@@ -184,7 +184,7 @@ function startBrowser(root) {
 
   function card(sentence) {
     const facts = [`id ${sentence.id}`, `${sentence.words} words`];
-    if (sentence.split !== null) facts.push(`source words: ${splits[sentence.split]} frequent`);
+    if (sentence.split !== null) facts.push(`frequency split: ${splits[sentence.split]}`);
     if (systems.length > 1) {
       const gain = difference(sentence);
       const names = [control.system.value, control.against.value].map(i => systems[i].name);

@@ -48,7 +48,7 @@ class Output:
 def output(system, texts, metric, segment=None, calibration=None):
     """The Output of a System.
 
-    texts: its lines as they are shown; metric: the chrF2; segment and calibration: as in scored_tokens.scored and Output
+    texts: its lines as they are shown; metric: the chrF2; segment: for scored_tokens.scored; calibration: for Output
     """
     scores = metric.sentence_scores(texts)
     if system.sentences is None:

@@ -4,9 +4,9 @@ import importlib.util
 import logging
 from pathlib import Path
 
+from ..compat.install import install_command
 from ..errors import UserError
 from ..files import write_aside
-from ..install import install_command
 
 logger = logging.getLogger(__name__)
 

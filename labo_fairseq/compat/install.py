@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-_HERE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 #: the tested versions: beside the package in a clone, inside it where a wheel was installed (setup.py copies it)
 CONSTRAINTS = next(
-    (path for path in (_HERE / "constraints.txt", _HERE.parent / "constraints.txt") if path.exists()),
-    _HERE.parent / "constraints.txt",
+    (path for path in (_PACKAGE / "constraints.txt", _PACKAGE.parent / "constraints.txt") if path.exists()),
+    Path("constraints.txt"),
 )
+#: fairseq's own pins cannot be met by any current pip, so that it comes without what it wants
+INSTALL_FAIRSEQ = "pip install --no-deps fairseq==0.12.2"
 
 
 def install_command(package: str) -> str:
