@@ -31,12 +31,10 @@ def add_arguments(parser):
 
 def run(args):
     """Print the table of the runs; returns 0. Raises UserError on bad arguments."""
-    if args.system or args.log or args.data:
+    if args.runs and not (args.system or args.log or args.data):
+        runs = [read_run(folder) for folder in args.runs]  # a folder that is not there gets a row too
+    else:
         runs = [read_run_files(files) for files in runs_of(args).values()]
-    elif not args.runs:
-        runs_of(args)  # says what is missing
-    else:  # each folder gets a row, one that is not there too
-        runs = [read_run(folder) for folder in args.runs]
     if args.json:
         print(_as_json(runs))
     elif args.markdown:

@@ -66,11 +66,15 @@ def _coverage(translated):
     series = {name: [(100 * share, bleu, None) for share, _, _, bleu in rows] for name, rows in points.items()}
     heading = translated.metric.heading
     figure = style.lines(series, "most confident sentences (%)", heading, f"{heading} by coverage")
-    table = confidence.table_of_coverage(points)
     fitted = [name for name in points if translated.systems[name].best()[0].confidence is not None]
     note = "confidence: " + (f"of {', '.join(fitted)} the C- line, else " if fitted else "")
     note += "the geometric mean of the probabilities of a translation's tokens"
-    return figure, TextTable(table.title, table.rows, [*table.notes, note, f"{heading}: {translated.metric.signature}"])
+    rows = [["share", "sentences", *points]]
+    for same in zip(*points.values(), strict=True):
+        share, sentences, _, _ = same[0]
+        rows.append([f"{share:.0%}", str(sentences), *(f"{value:.2f}" for *_, value in same)])
+    title = f"{heading} of the most confident sentences"
+    return figure, TextTable(title, rows, [note, f"{heading}: {translated.metric.signature}"])
 
 
 def decoding(runs, out):

@@ -333,7 +333,9 @@ def _about_tokens(outputs):
         text += f"Of {', '.join(calibrated)} it is calibrated: the share of tokens of such a probability that were "
         text += "right on the calibration data, by the reliability diagram above. "
     dark = {name: sum(scored.probabilities is None for scored in one.scored) for name, one in outputs.items()}
-    lacking = [f"{count} of {name}" for name, count in dark.items() if count]
+    lacking = [
+        f"{'all' if count == len(outputs[name].scored) else count} of {name}" for name, count in dark.items() if count
+    ]
     if lacking:
-        text += f"Sentences without shades, as their subwords are not known: {', '.join(lacking)}."
+        text += f"Not shaded, as the probabilities of the tokens are not known: {', '.join(lacking)}."
     return text

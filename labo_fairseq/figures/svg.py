@@ -112,7 +112,8 @@ def _inside(axes, x, y):
 
 def _tick_labels(axes):
     """{place: text} where the ticks carry words; {} where they are numbers of a scale."""
-    if type(axes.xaxis.get_major_formatter()).__name__ != "FixedFormatter":
+    # set_xticks(places, labels) leaves the latter or, on a scale of numbers, the former
+    if type(axes.xaxis.get_major_formatter()).__name__ not in ("FuncFormatter", "FixedFormatter"):
         return {}
     texts = [label.get_text() for label in axes.get_xticklabels()]
     return {round(float(x), 6): text for x, text in zip(axes.get_xticks(), texts, strict=False) if text}
@@ -159,7 +160,7 @@ def _marks_of_steps(axes):
 
 
 def _text(axes, label, x, y):
-    """`labo; update 600: 3.12`."""
-    label = "" if str(label).startswith("_") else f"{str(label).strip()}; ".replace(r"\$", "$")
+    """`labo; update 600: 3.12`; what has no label is called by its axis."""
+    name = str(label).strip() if label and not str(label).startswith("_") else axes.get_ylabel()
     heading = axes.get_xlabel() or next((a.get_xlabel() for a in axes.figure.axes if a.get_xlabel()), "")
-    return f"{label}{heading} {x}: {y:.4g}".replace(r"\$", "$")
+    return f"{name}; {heading} {x}: {y:.4g}".replace("  ", " ").removeprefix("; ").replace(r"\$", "$")

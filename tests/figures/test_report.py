@@ -1,6 +1,5 @@
 import csv
 import hashlib
-import json
 import re
 from base64 import b64encode
 from html.parser import HTMLParser

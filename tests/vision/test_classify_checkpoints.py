@@ -110,7 +110,6 @@ def test_the_surest_mistakes_are_shown_as_pictures(run, measured):
 
 
 def test_without_the_images_the_page_has_no_pictures_and_a_line_says_why(run, measured, tmp_path, capsys):
-    _, found = measured
     for subset in ("test", "valid"):
         stored = predictions.read(run / f"checkpoints/checkpoint_best.{subset}.npz")
         predictions.write(stored, tmp_path / f"gone.{subset}.npz")
