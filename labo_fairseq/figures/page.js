@@ -124,6 +124,9 @@ function startBrowser(root) {
   const control = form.elements;
   let found = [];
   let made = 0;
+  const observer = new IntersectionObserver(entries => {
+    if (entries.some(entry => entry.isIntersecting) && !more.hidden) addCards();
+  }, { rootMargin: "600px" });
 
   for (const sentence of sentences) {
     const scores = sentence.out.map(output => output[SCORE]);
@@ -165,7 +168,7 @@ function startBrowser(root) {
 
   function update() {
     const key = keys[control.sort.value];
-    const sign = control.direction.value === "up" ? 1 : -1;
+    const sign = control.direction.value === "up" || control.sort.value === "order" ? 1 : -1;
     found = sentences.filter(wanted()).map(sentence => [key(sentence), sentence]);
     found.sort(([a, first], [b, second]) => a === null || b === null
       ? (a === null) - (b === null) : sign * (a - b) || first.id - second.id);
@@ -180,6 +183,8 @@ function startBrowser(root) {
     list.append(...found.slice(made, made + PAGE).map(card));
     made = Math.min(made + PAGE, found.length);
     more.hidden = made >= found.length;
+    observer.unobserve(more); // observed anew it reports again, where it is in view still
+    observer.observe(more);
   }
 
   function card(sentence) {
@@ -212,9 +217,6 @@ function startBrowser(root) {
   form.addEventListener("input", update);
   form.addEventListener("submit", event => event.preventDefault());
   more.addEventListener("click", addCards);
-  new IntersectionObserver(entries => {
-    if (entries.some(entry => entry.isIntersecting) && !more.hidden) addCards();
-  }, { rootMargin: "800px" }).observe(more);
   form.hidden = false;
   update();
 }

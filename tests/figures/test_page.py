@@ -22,9 +22,7 @@ HOSTILE = [
 def browser(texts):
     """A Browser whose only sentence holds the texts in all places that data come to."""
     out = [50.0, 0.5, texts, [500] * len(texts), "0" * len(texts)]
-    sentence = {
-        "id": 0, "words": 1, "split": 0, "source": "".join(texts), "reference": texts[0], "disagreement": 0, "out": [out]
-    }  # fmt: skip
+    sentence = {"id": 0, "words": 1, "split": 0, "source": "".join(texts), "reference": texts[0], "out": [out]}
     data = {"systems": [{"name": texts[0], "calibrated": None}], "splits": [texts[0]], "sentences": [sentence]}
     return page.Browser([texts[0]], [texts[0]], [("order", "order")], data)
 
