@@ -79,7 +79,7 @@ def data_of(file):
 def shown_ids(page):
     """The ids of all sentences found, the rest being called up by scrolling."""
     while page.locator(".more").is_visible():
-        page.locator(".more").scroll_into_view_if_needed()
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
         page.wait_for_timeout(20)
     return [int(re.match(r"id (\d+)", text)[1]) for text in page.locator(".cards .card h3").all_text_contents()]
 
@@ -179,7 +179,7 @@ def test_differing_words_are_underlined(report, visit):
     page, data = visit(report), data_of(report)
     pieces, marks = data["sentences"][5]["out"][0][2], data["sentences"][5]["out"][0][4]
     marked = page.locator(".cards .card").nth(5).locator(".systems dl").first.locator(".d")
-    assert marked.all_inner_texts() == [p.strip() for p, m in zip(pieces, marks, strict=True) if m == "1"] != []
+    assert marked.all_text_contents() == [p.strip() for p, m in zip(pieces, marks, strict=True) if m == "1"] != []
     assert "underline" in marked.first.evaluate("e => getComputedStyle(e).textDecorationLine")
 
 
