@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ..compat.install import INSTALL_FAIRSEQ
 from ..errors import UserError
 from .text import progress, read_lines
 
@@ -46,7 +47,7 @@ def _program():
     beside = Path(sys.executable).parent / "fairseq-preprocess"
     program = beside if beside.exists() else shutil.which("fairseq-preprocess")
     if not program:
-        raise UserError("fairseq-preprocess: not found: pip install --no-deps fairseq==0.12.2")
+        raise UserError(f"fairseq-preprocess: not found: {INSTALL_FAIRSEQ}")
     return os.path.abspath(program)
 
 

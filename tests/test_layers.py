@@ -29,18 +29,18 @@ ALLOWED = {
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "optimizers": ["errors"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
-    "decoding": ["errors", "files", "records", "measures", "functional", "calibration"],
+    "decoding": ["errors", "compat", "files", "records", "measures", "functional", "calibration"],
     "vision": ["errors", "files", "archives", "compat", "records", "measures", "functional", "fairseq_models", "noise"],
-    "analysis": ["errors", "files", "records", "measures"],
-    "figures": ["errors", "files", "records", "measures", "analysis"],
+    "analysis": ["errors", "compat", "files", "records", "measures"],
+    "figures": ["errors", "compat", "files", "records", "measures", "analysis"],
     "inside": ["errors", "records", "measures", "functional", "fairseq_models", "vision"],
     "benchmark": ["errors", "functional", "fairseq_models", "vision", "decoding"],
-    "data_prep": ["errors", "files", "archives"],
+    "data_prep": ["errors", "compat", "files", "archives"],
     "experiment": ["errors", "files", "compat", "records", "measures", "functional", "fairseq_models", "calibration",
                    "vision", "analysis", "figures", "data_prep"],
 }  # fmt: skip
 ALLOWED["commands"] = list(ALLOWED)
-ALLOWED["cli"] = []  # it imports a command by its name
+ALLOWED["cli"] = ["compat"]  # a command it imports by its name
 ALLOWED["recipe"] = ["experiment"]
 # by the user's --user-dir: what has to be registered with fairseq
 ALLOWED["__init__"] = ["criterions", "optimizers", "decoding", "vision"]

@@ -100,7 +100,7 @@ def texts(system, references, reference_name, tokenized=False, detokenized_as=No
             cause = " (its D- lines equal its H- lines: generation ran without --tokenizer)"
         warn(
             f"{system.file}: looks tokenized{cause}: these scores are not comparable with those of detokenized text; "
-            "generate with --tokenizer moses, or use --tokenized"
+            "generate with --tokenizer moses, or compare tokenized BLEU: labo score --tokenized"
         )
     return lines
 

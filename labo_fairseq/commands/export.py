@@ -8,7 +8,7 @@ projection's weight keep their own copy then. After the conversion both models s
 folder appears under its name only if they agree; the largest difference is printed.
 
 The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
-pip install 'labo_fairseq[fast]'.
+`labo doctor` says how to install it.
 """
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..compat.install import install_command
 from ..errors import UserError
 from ..files import sha256
 
@@ -62,7 +63,7 @@ def import_ctranslate2() -> Any:
     try:
         import ctranslate2
     except ImportError:
-        raise UserError("ctranslate2: not installed: pip install 'labo_fairseq[fast]'") from None
+        raise UserError(f"ctranslate2: not installed: {install_command('ctranslate2')}") from None
     return ctranslate2
 
 
