@@ -1,27 +1,25 @@
-"""Subwords: joint BPE by subword-nmt, or a joint sentencepiece model; learnt here, applied as line functions.
+"""Subwords: joint BPE as subword-nmt's, or a joint sentencepiece model; learnt here, applied as line functions.
 
 Both are kept from writing what fairseq would read as something else: a word that is one of fairseq's control symbols
 (`<pad>`), and with BPE a word that ends in `@@`, fairseq's mark for a word that goes on. Such a word is cut once more,
 and comes back whole when the subwords are joined.
 """
 
-import contextlib
 import io
-import re
-import sys
 from dataclasses import dataclass
 
 import sentencepiece
 from subword_nmt.apply_bpe import BPE
-from subword_nmt.learn_bpe import learn_bpe
 
 from ..errors import UserError
 from ..files import write_aside
+from .bpe_learning import merges
+from .text import progress
 
 FILES = {"bpe": "codes", "sentencepiece": "sentencepiece.model"}
 _MARK = "@@"
 _CONTROL = ("<s>", "<pad>", "</s>", "<unk>")  # fairseq.data.Dictionary's own
-_NEEDS_CARE = re.compile("|".join((_MARK, *_CONTROL)))
+_KEPT = 1 << 17  # words of each half of the cache, some 25 MB
 _LONGEST = 1 << 30  # bytes of a line; the largest number that sentencepiece takes
 _RESERVED = "\u2585"  # sentencepiece leaves out every training line that holds it, and says nothing
 
@@ -35,15 +33,13 @@ def learn(kind, lines, size, path):
 
 
 def _learn_bpe(lines, size, path):
-    learnt = io.StringIO()
-    # subword-nmt draws its own progress bar, also where standard error is no terminal
-    quiet = contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
-    with quiet, contextlib.suppress(ValueError):  # ValueError: no word has two characters, so there is no pair
-        learn_bpe(lines, learnt, size)
-    if learnt.getvalue().count("\n") < 2:
-        raise UserError(f"{path}: no two characters meet twice: too little text to learn BPE from")
     with write_aside(path) as stream:
-        stream.write(learnt.getvalue())
+        stream.write("#version: 0.2\n")
+        learnt = 0
+        for learnt, pair in enumerate(progress(merges(lines, size), "learn BPE", "merges", total=size), 1):
+            stream.write(f"{' '.join(pair)}\n")
+        if not learnt:
+            raise UserError(f"{path}: no two characters meet twice: too little text to learn BPE from")
 
 
 def _learn_pieces(lines, size, path):
@@ -75,22 +71,37 @@ class Segmenter:
     def build(self):
         """A function line -> subwords joined by spaces."""
         if self.kind == "bpe":
-            with open(self.path, encoding="utf-8") as codes:
-                bpe = BPE(codes, separator=_MARK)
-            return lambda line: _by_words(bpe, line) if _NEEDS_CARE.search(line) else bpe.process_line(line)
+            words = _Words(self.path)
+            return lambda line: " ".join(map(words.__getitem__, line.split()))
         model = sentencepiece.SentencePieceProcessor(model_file=self.path)
         return lambda line: " ".join(
             f"{piece[0]} {piece[1:]}" if piece in _CONTROL else piece for piece in model.encode(line, out_type=str)
         )
 
 
-def _by_words(bpe, line):
-    subwords = []
-    for word in line.split():
-        *start, last = bpe.segment_tokens([word])
+class _Words(dict):
+    """{word: its subwords joined by spaces}, made as they are asked for; of the last ones asked for, so that a corpus
+    of any size fits: when there are _KEPT, they become the older half, and what is not asked for again is forgotten.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        with open(path, encoding="utf-8") as codes:
+            self._bpe = BPE(codes, separator=_MARK)
+        self._older = {}
+
+    def __missing__(self, word):
+        if len(self) == _KEPT:
+            self._older = dict(self)
+            self.clear()
+        found = self[word] = self._older.get(word) or self._segmented(word)
+        return found
+
+    def _segmented(self, word):
+        self._bpe.cache.clear()
+        *start, last = self._bpe.segment_tokens([word])
         if last in _CONTROL:
             start, last = [*start, last[0] + _MARK], last[1:]
         elif last.endswith(_MARK):
             start, last = [*start, last[:-1] + _MARK], last[-1]
-        subwords += [*start, last]
-    return " ".join(subwords)
+        return " ".join([*start, last])
