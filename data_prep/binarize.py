@@ -58,7 +58,8 @@ def _command(job, pair, destination, shared):
         command.append("--joined-dictionary")
     if shared:
         command += ["--srcdict", str(shared)]
-    return [*command, "--workers", str(job.workers)]
+    # fairseq does the first part of every text itself, after its workers have done theirs
+    return [*command, "--workers", str(job.workers + (job.workers > 1))]
 
 
 def _shared_dictionary(job, aside, log):
