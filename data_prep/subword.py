@@ -6,6 +6,7 @@ and comes back whole when the subwords are joined.
 """
 
 import io
+import itertools
 from dataclasses import dataclass
 
 import sentencepiece
@@ -17,7 +18,7 @@ from .bpe_learning import merges
 from .text import progress
 
 FILES = {"bpe": "codes", "sentencepiece": "sentencepiece.model"}
-_MARK = "@@"
+_MARK, _END = "@@", "</w>"
 _CONTROL = ("<s>", "<pad>", "</s>", "<unk>")  # fairseq.data.Dictionary's own
 _KEPT = 1 << 17  # words of each half of the cache, some 25 MB
 _LONGEST = 1 << 30  # bytes of a line; the largest number that sentencepiece takes
@@ -87,7 +88,8 @@ class _Words(dict):
     def __init__(self, path):
         super().__init__()
         with open(path, encoding="utf-8") as codes:
-            self._bpe = BPE(codes, separator=_MARK)
+            self._ranks = BPE(codes).bpe_codes
+        self._none = len(self._ranks)  # the rank of a pair that is not merged
         self._older = {}
 
     def __missing__(self, word):
@@ -98,10 +100,27 @@ class _Words(dict):
         return found
 
     def _segmented(self, word):
-        self._bpe.cache.clear()
-        *start, last = self._bpe.segment_tokens([word])
+        *start, last = self._subwords(word)
+        start = [subword + _MARK for subword in start]
         if last in _CONTROL:
             start, last = [*start, last[0] + _MARK], last[1:]
         elif last.endswith(_MARK):
             start, last = [*start, last[:-1] + _MARK], last[-1]
         return " ".join([*start, last])
+
+    def _subwords(self, word):
+        """As subword-nmt's encode: the first merge of the list that fits, wherever it fits, again and again."""
+        symbols = [*word[:-1], word[-1] + _END] if len(word) > 1 else [word]
+        while len(symbols) > 1:
+            ranks = list(map(self._ranks.get, itertools.pairwise(symbols), itertools.repeat(self._none)))
+            best = min(ranks)
+            if best == self._none:
+                break
+            at = ranks.index(best)
+            pair = symbols[at : at + 2]
+            while at < len(symbols) - 1:
+                if symbols[at : at + 2] == pair:
+                    symbols[at : at + 2] = ["".join(pair)]
+                at += 1
+        symbols[-1] = symbols[-1].removesuffix(_END) if len(word) > 1 else word
+        return symbols
