@@ -1,4 +1,4 @@
-"""Learns byte pair encoding: the very merges of subword-nmt's learn_bpe (Sennrich et al. 2016), in less time and memory.
+"""Learns BPE (Sennrich et al. 2016): the very merges of subword-nmt's learn_bpe, in less time and memory.
 
 subword-nmt keeps a Python tuple for every word and a dictionary of words for every pair of symbols, and looks at every
 frequent pair before each merge. Here the words lie in one array of symbols with links to the neighbours, the
@@ -214,12 +214,12 @@ class _Words:
         return set(words.tolist())
 
     def _merge_at(self, places, pair, new):
-        """Merge the occurrences at some places, which do not overlap. Returns pairs and differences, as lists of arrays."""
+        """Merge the occurrences at some places, which do not overlap; returns lists of arrays: pairs, differences."""
         first, second = divmod(pair, _SPAN)
         gone, weights = self._right[places], self._weights(places)
         after = self._right[gone]
         inner = self._left[places] >= 0
-        last = (after >= 0) & ~self._begins(after, pair)  # in A B A B only one of the occurrences counts what is between
+        last = (after >= 0) & ~self._begins(after, pair)  # B A in A B A B: the second occurrence counts it
         before_symbols = self._symbol[self._left[places[inner]]]
         after_symbols = self._symbol[after[last]].astype(np.int64)
         self._symbol[places], self._symbol[gone] = new, -1

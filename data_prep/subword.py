@@ -36,10 +36,10 @@ def learn(kind, lines, size, path):
 def _learn_bpe(lines, size, path):
     with write_aside(path) as stream:
         stream.write("#version: 0.2\n")
-        learnt = 0
-        for learnt, pair in enumerate(progress(merges(lines, size), "learn BPE", "merges", total=size), 1):
-            stream.write(f"{' '.join(pair)}\n")
-        if not learnt:
+        pair = None
+        for pair in progress(merges(lines, size), "learn BPE", "merges", total=size):
+            stream.write(f"{pair[0]} {pair[1]}\n")
+        if pair is None:
             raise UserError(f"{path}: no two characters meet twice: too little text to learn BPE from")
 
 

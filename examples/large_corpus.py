@@ -1,7 +1,7 @@
 """Write a German-English corpus of any size, for measuring speed and memory only: its sentences mean nothing.
 
     python examples/large_corpus.py --raw-dir multi30k/data/task1/raw --pairs 1000000 --out big/train
-    labo prepare files --source de --target en --train big/train --valid multi30k/... --test multi30k/...
+    labo prepare files --source de --target en --train big/train --valid multi30k/val …
 
 Every pair joins a sentence of Multi30k (--raw-dir holds train.de and train.en, plain or .gz) with one of the project's
 synthetic corpus, about 25 words as in WMT's, and adds what makes real text hard: names and compounds that keep coming
@@ -19,10 +19,12 @@ from pathlib import Path
 from labo_fairseq.data_prep.synthetic.sentences import Sentences
 from labo_fairseq.data_prep.text import read_pairs
 
-_SYLLABLES = [first + vowel for first in "b d f g h k l m n r s t w sch st br gr".split() for vowel in "a e i o u".split()]
+from labo_fairseq.files import write_aside
+
+_SYLLABLES = [first + vowel for first in "b d f g h k l m n r s t w sch st br gr".split() for vowel in "aeiou"]
 _ENDINGS = ("n", "r", "s", "l", "mann", "berg", "burg", "ström", "ović", "stein")
-_STEMS = """Arbeit Bahn Bau Bund Dorf Energie Fach Finanz Gesundheit Handel Haus Jahr Kinder Klima Kraft Kultur Land Luft
-Markt Nacht Recht Schul Sicherheit Stadt Steuer Umwelt Verkehr Wasser Wirtschaft Zeit""".split()
+_STEMS = """Arbeit Bahn Bau Bund Dorf Energie Fach Finanz Gesundheit Handel Haus Jahr Kinder Klima Kraft Kultur Land
+Luft Markt Nacht Recht Schul Sicherheit Stadt Steuer Umwelt Verkehr Wasser Wirtschaft Zeit""".split()
 _SIZES = 20_000, 1.18  # synthetic sentences in the pool; exponent of Zipf's law among the names
 
 
@@ -52,7 +54,8 @@ def additions(draw):
     who, word, number = name(rare(draw)), compound(draw), draw.randrange(1, 100_000)
     kind = draw.randrange(6)
     if kind == 0:
-        return f" – so Dr. {who} am {number % 28 + 1}.{number % 12 + 1}.{1950 + number % 75}: ", f" - said Dr. {who} in {1950 + number % 75}: "
+        year = 1950 + number % 75
+        return f" – so Dr. {who} am {number % 28 + 1}.{number % 12 + 1}.{year}: ", f" - said Dr. {who} in {year}: "
     if kind == 1:
         return f" („{word}“, {number / 100:.2f} €); ".replace(".", ","), f' ("{word}", €{number / 100:.2f}); '
     if kind == 2:
@@ -84,7 +87,7 @@ def main():
     parser.add_argument("--out", required=True, type=Path, metavar="PREFIX")
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{args.out}.de", "w", encoding="utf-8") as german, open(f"{args.out}.en", "w", encoding="utf-8") as english:
+    with write_aside(f"{args.out}.de") as german, write_aside(f"{args.out}.en") as english:
         for one, other in itertools.islice(pairs(args.raw_dir, args.seed), args.pairs):
             german.write(f"{one}\n")
             english.write(f"{other}\n")

@@ -1,4 +1,4 @@
-"""Write the output of fairseq-generate for any number of sentences, without a model, for measuring speed and memory only.
+"""Write the output of fairseq-generate for any number of sentences, without a model, for measuring speed and memory.
 
     python examples/large_log.py --source bpe/train.de --target bpe/train.en --sentences 10000 --seed 1 --out a/gen.txt
 
@@ -8,6 +8,7 @@ references and the source subwords. The same seed gives the same bytes; another 
 """
 
 import argparse
+import contextlib
 import itertools
 import math
 import random
@@ -15,6 +16,8 @@ import sys
 from pathlib import Path
 
 from sacremoses import MosesDetokenizer
+
+from labo_fairseq.files import write_aside
 
 _FAULTS = 0.25  # share of the words that are changed
 
@@ -47,19 +50,20 @@ def main():
         return detokenizer.detokenize(f"{' '.join(subwords)} ".replace("@@ ", "").split())
 
     with open(args.source, encoding="utf-8") as source, open(args.target, encoding="utf-8") as target:
-        pairs = list(itertools.islice(zip(source, target, strict=True), args.sentences))
+        lines = itertools.islice(zip(source, target, strict=True), args.sentences)
+        pairs = [(one.strip(), other.strip()) for one, other in lines]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    texts = [open(args.out.with_suffix(suffix), "w", encoding="utf-8") for suffix in (args.out.suffix, ".ref", ".source")]
-    for number, (source, target) in enumerate(pairs):
-        found = worsened(target.split(), draw.choice(pairs)[1].split(), draw)
-        scores = [-2 * draw.random() ** 2 for _ in range(len(found) + 1)]
-        mean = f"{math.fsum(scores) / len(scores):.4f}"
-        log = [f"S-{number}\t{source.strip()}", f"T-{number}\t{target.strip()}", f"H-{number}\t{mean}\t{' '.join(found)}"]
-        log += [f"D-{number}\t{mean}\t{plain(found)}", f"P-{number}\t{' '.join(f'{score:.4f}' for score in scores)}"]
-        for stream, text in zip(texts, ("\n".join(log), plain(target.split()), source.strip()), strict=True):
-            stream.write(f"{text}\n")
-    for stream in texts:
-        stream.close()
+    with contextlib.ExitStack() as stack:
+        names = [args.out, args.out.with_suffix(".ref"), args.out.with_suffix(".source")]
+        streams = [stack.enter_context(write_aside(name)) for name in names]
+        for number, (source, target) in enumerate(pairs):
+            found = worsened(target.split(), draw.choice(pairs)[1].split(), draw)
+            scores = [-2 * draw.random() ** 2 for _ in range(len(found) + 1)]
+            mean = f"{math.fsum(scores) / len(scores):.4f}"
+            log = [f"S-{number}\t{source}", f"T-{number}\t{target}", f"H-{number}\t{mean}\t{' '.join(found)}"]
+            log += [f"D-{number}\t{mean}\t{plain(found)}", f"P-{number}\t{' '.join(f'{x:.4f}' for x in scores)}"]
+            for stream, text in zip(streams, ("\n".join(log), plain(target.split()), source), strict=True):
+                stream.write(f"{text}\n")
 
 
 if __name__ == "__main__":
