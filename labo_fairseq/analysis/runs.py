@@ -6,14 +6,13 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import UserError
+from ..measures.warmup import AUTO, warmup_updates
 from ..records.run_folder import method_name, read_corpus, read_settings
 from ..records.tables import TextTable, shown
 from ..records.train_log import read_train_log
 from . import bleu, systems
 from .bleu import Score
 from .references import of_corpus
-
-LABO_WARMUP_UPDATES = 5000
 
 
 @dataclass
@@ -69,8 +68,7 @@ def _add_training(run, folder):
     if log.best:
         run.perplexity = 2 ** min(log.best.nll_loss, 1000)  # a float holds no more
     if run.method.startswith("labo ") and run.updates:
-        warmup = _integer(settings, "smoothing_warmup_updates", LABO_WARMUP_UPDATES)
-        run.share_under_p_star = max(0, run.updates - warmup) / run.updates
+        run.share_under_p_star = max(0, run.updates - _warmup(settings, log)) / run.updates
     goal = _integer(settings, "max_update", log.max_update or 0)
     if run.updates < goal:
         run.problems.append(f"unfinished: {run.updates} of {goal} updates")
@@ -93,6 +91,17 @@ def _add_scores(run, folder):
     tokens, _ = of_corpus(corpus, "tok")
     lines = systems.texts(system, tokens.first, tokens.name, tokenized=True)
     run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens.first, corpus.lowercase)
+
+
+def _warmup(settings, log):
+    """T_w of a run of LABO: the flag's number, or what `auto` makes of the length of the run."""
+    name = "smoothing_warmup_updates"
+    # the log names the default of the version that trained
+    given = settings.get(name, log.criterion.get(name, AUTO))
+    if given != AUTO:
+        return _integer({name: given}, name, 0)
+    # --max-epoch's updates are known once they are done
+    return warmup_updates(log.max_update or (log.updates if log.criterion.get("max_epoch") else None))
 
 
 def _integer(settings, name, default):

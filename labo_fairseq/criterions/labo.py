@@ -8,10 +8,11 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from ..compat.updates import updates_done
+from ..compat.updates import follow_training, updates_done
 from ..errors import UserError, within
 from ..functional import LabelSmoothing, Labo, RowLoss
 from ..functional.ranges import TEMPERATURES
+from ..measures.warmup import AUTO, total_updates, warmup_updates
 from ._base import LabelRegularizedConfig, LabelRegularizedCriterion
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,16 @@ class LaboConfig(LabelRegularizedConfig):
     smoothing_temperature: float = field(
         default=1.25, metadata={"help": "τ = β/α, in [0.001, 1000]; the paper chooses from 1.15 and 1.25"}
     )
-    smoothing_warmup_updates: int = field(
-        default=5000,
-        metadata={"help": "T_w: this many updates use uniform smoothing (α/K form) first; must lie below --max-update"},
+    smoothing_warmup_updates: str = field(
+        default=AUTO,
+        metadata={
+            "help": "T_w: this many updates use uniform smoothing (α/K form) first; must lie below --max-update; auto: "
+            "3 percent of --max-update, or of the updates of --max-epoch, and the paper's 5000 where neither is given"
+        },
     )
     max_update: int = II("optimization.max_update")
+    max_epoch: int = II("optimization.max_epoch")
+    update_freq: list[int] = II("optimization.update_freq")
 
 
 @register_criterion("labo", dataclass=LaboConfig)
@@ -50,29 +56,67 @@ class LaboCriterion(LabelRegularizedCriterion):
         adaptive = str(cfg.smoothing_mass) == "adaptive"
         self.labo = Labo(cfg.smoothing_temperature, None if adaptive else cfg.label_smoothing, cfg.rho)
         self.uniform = LabelSmoothing(cfg.label_smoothing)
-        self._announced = False
+        self.auto = cfg.smoothing_warmup_updates == AUTO
+        self._announced = self._chosen = self._restored = False
+        self.set_batches(None)
 
     def check(self, cfg: Any) -> None:
         within("--rho", cfg.rho, 0, 1)
         within("--label-smoothing", cfg.label_smoothing, 0, 1)
         within("--smoothing-temperature", cfg.smoothing_temperature, *TEMPERATURES)
-        within("--smoothing-warmup-updates", cfg.smoothing_warmup_updates, 0)
-        if 0 < cfg.max_update <= cfg.smoothing_warmup_updates:
+        if cfg.smoothing_warmup_updates == AUTO:
+            return
+        warmup = _whole_number(cfg.smoothing_warmup_updates)
+        within("--smoothing-warmup-updates", warmup, 0)
+        if 0 < cfg.max_update <= warmup:
             raise UserError(
-                f"--smoothing-warmup-updates: {cfg.smoothing_warmup_updates} is not below --max-update "
-                f"{cfg.max_update}, so LABO would never start: give at most a tenth of --max-update"
+                f"--smoothing-warmup-updates: {warmup} is not below --max-update {cfg.max_update}, so LABO would never "
+                "start: leave it out (auto), or give at most a tenth of --max-update"
             )
+
+    def set_batches(self, batches: int | None) -> None:
+        """Choose T_w, now that the number of batches of an epoch is known (None: not yet)."""
+        if not self.auto:
+            self.warmup = int(self.cfg.smoothing_warmup_updates)
+            return
+        if self._restored:
+            return
+        length = total_updates(self.cfg.max_update, self.cfg.max_epoch, batches, self.cfg.update_freq)
+        self.warmup = warmup_updates(length)
+        if batches is not None and not self._chosen:
+            self._chosen = True
+            why = f"3 % of {length}" if length else "as in the paper: neither --max-update nor --max-epoch is given"
+            logger.info("labo: --smoothing-warmup-updates auto: %d updates (%s)", self.warmup, why)
+
+    def state_to_keep(self) -> dict[str, int]:
+        """What a resumed training needs: T_w, which must not move when it goes on with another --max-update."""
+        return {"warmup": self.warmup}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go on with the T_w that `auto` chose when the training began; a number that is given is what holds."""
+        if self.auto and "warmup" in state:
+            self.warmup, self._restored = state["warmup"], True
+            logger.info("labo: --smoothing-warmup-updates auto: %d updates, as this training began", self.warmup)
+
+    def set_up(self, task: Any) -> None:
+        """Also let fairseq's trainer tell this criterion how long an epoch is, and keep T_w in its checkpoints."""
+        super().set_up(task)
+        from fairseq.trainer import Trainer  # only here: translation needs no trainer
+
+        follow_training(Trainer)
 
     def row_loss(self, model: Any) -> RowLoss:
         """Uniform smoothing for the first T_w updates; P* after them and wherever no trainer counts updates."""
         updates = updates_done(model)
-        if updates is not None and updates < self.cfg.smoothing_warmup_updates:
+        if updates is not None and updates < self.warmup:
             return self.uniform
         if updates is not None and not self._announced:
-            logger.info(
-                "labo: warm-up of %d updates is over, P* in use from update %d",
-                self.cfg.smoothing_warmup_updates,
-                updates,
-            )
+            logger.info("labo: warm-up of %d updates is over, P* in use from update %d", self.warmup, updates)
             self._announced = True
         return self.labo
+
+
+def _whole_number(text):
+    if not text.removeprefix("-").isdecimal() or len(text) > 10:
+        raise UserError(f"--smoothing-warmup-updates: {text[:40]}: give a whole number of updates, or auto")
+    return int(text)

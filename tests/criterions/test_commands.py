@@ -37,13 +37,17 @@ def inner_losses(done):
 
 
 def test_the_warm_up_survives_a_resume(train, tmp_path):
-    """Two epochs in one go, and one and one after a stop inside the warm-up, are the same run."""
+    """Two epochs in one go, and one and one after a stop inside the warm-up, are the same run.
+
+    The second part does not name the number: a resumed training keeps the one with which it began.
+    """
     flags = ["--smoothing-warmup-updates", 8, "--max-epoch"]
     whole = train("labo", [*flags, 2], tmp_path / "whole", 100)
     first = train("labo", [*flags, 1], tmp_path / "parts", 100)
-    second = train("labo", [*flags, 2], tmp_path / "parts", 100)
+    second = train("labo", ["--max-epoch", 2], tmp_path / "parts", 100)
     assert max(inner_losses(first)) < 8 < max(inner_losses(second))
     assert "P* in use from update 8" in whole.stdout + whole.stderr
+    assert "auto: 8 updates, as this training began" in second.stdout + second.stderr
     assert "P* in use" not in first.stdout + first.stderr
     assert "P* in use from update 8" in second.stdout + second.stderr
     assert {**inner_losses(first), **inner_losses(second)} == inner_losses(whole)
@@ -54,7 +58,7 @@ def test_the_warm_up_survives_a_resume(train, tmp_path):
     [
         ("labo", ["--rho", "1.5"], 6, "--rho: 1.5 is out of range"),
         ("labo", ["--smoothing-temperature", "0"], 6, "--smoothing-temperature: 0.0 is out of range"),
-        ("labo", [], 6, "--smoothing-warmup-updates: 5000 is not below --max-update 6"),
+        ("labo", ["--smoothing-warmup-updates", 5000], 6, "--smoothing-warmup-updates: 5000 is not below --max-update 6"),
         ("label_smoothing", ["--label-smoothing", "2"], 6, "--label-smoothing: 2.0 is out of range"),
         ("label_smoothing", ["--smoothing-prior", "unigram", "--prior-counts", "nowhere"], 6, "--prior-counts nowhere"),
     ],

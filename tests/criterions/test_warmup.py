@@ -87,3 +87,48 @@ def test_a_warm_up_that_never_ends_is_an_error_that_names_both_flags(task, warmu
 
 def test_no_given_end_is_no_error(task):
     build(task, "labo", smoothing_warmup_updates=5000, max_update=0)
+
+
+@pytest.mark.parametrize(
+    "flags, batches, updates",
+    [
+        ({"max_update": 30000}, None, 900),  # 3 %
+        ({"max_update": 20}, 500, 1),  # 0.6, and one update at least
+        ({"max_epoch": 10}, 100, 30),  # of 1,000
+        ({"max_epoch": 10, "update_freq": [4]}, 101, 8),  # of 10 epochs of 26 updates, the last of one batch
+        ({"max_epoch": 3, "update_freq": [1, 2]}, 100, 6),  # of 100 + 50 + 50
+        ({"max_epoch": 10, "max_update": 500}, 100, 15),  # the shorter of the two
+        ({"max_epoch": 10}, None, 5000),  # an epoch of unknown length
+        ({}, 100, 5000),  # no end: the paper's
+    ],
+)
+def test_a_warm_up_that_nobody_names_is_a_share_of_the_run(task, flags, batches, updates):
+    criterion = build(task, "labo", **flags)
+    criterion.set_batches(batches)
+    assert criterion.warmup == updates
+
+
+def test_the_chosen_number_is_logged_once(task, caplog):
+    criterion = build(task, "labo", max_epoch=10)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):  # once for each epoch
+            criterion.set_batches(100)
+    assert caplog.text.count("--smoothing-warmup-updates auto: 30 updates (3 % of 1000)") == 1
+
+
+@pytest.mark.parametrize("text", ["automatic", "1e3", "0.5", "", "-", "٣x"])
+def test_a_number_of_updates_or_auto(task, text):
+    with pytest.raises(UserError, match="give a whole number of updates, or auto"):
+        build(task, "labo", smoothing_warmup_updates=text)
+
+
+def test_a_resumed_training_keeps_what_auto_chose(task):
+    """Otherwise a longer --max-update would lead from P* back to uniform smoothing."""
+    begun = build(task, "labo", max_update=1000)
+    resumed = build(task, "labo", max_update=100000)
+    resumed.restore(begun.state_to_keep())
+    resumed.set_batches(100)
+    assert resumed.warmup == begun.warmup == 30
+    named = build(task, "labo", max_update=100000, smoothing_warmup_updates=700)
+    named.restore(begun.state_to_keep())
+    assert named.warmup == 700
