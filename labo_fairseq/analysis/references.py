@@ -15,7 +15,9 @@ class References:
 
     files: tuple[str, ...]  #: as they were given; one file may hold several references
     texts: tuple[list[str], ...]  #: lines of each reference
-    detokenized_as: str | None = None  #: language, where any of them was in Moses tokens and was detokenized
+    detokenized_as: str | None = (
+        None  #: language as which to detokenize systems in Moses tokens, as these were; None for not at all
+    )
 
     @property
     def first(self) -> list[str]:

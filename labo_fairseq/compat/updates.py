@@ -1,4 +1,4 @@
-"""What fairseq tells a criterion nothing about: the update number, the length of an epoch, its own state at a resume."""
+"""What fairseq does not tell a criterion: the update number, the length of an epoch, its own state at a resume."""
 
 import functools
 

@@ -44,7 +44,7 @@ class LaboConfig(LabelRegularizedConfig):
     )
     max_update: int = II("optimization.max_update")
     max_epoch: int = II("optimization.max_epoch")
-    update_freq: list[int] = II("optimization.update_freq")
+    update_freq: list[int] = II("optimization.update_freq")  # noqa: RUF009 (an interpolation is a text)
 
 
 @register_criterion("labo", dataclass=LaboConfig)

@@ -192,7 +192,7 @@ def test_a_run_shorter_than_its_warmup_has_no_share(folder):
 
 
 def test_the_share_of_a_warmup_that_nobody_named(folder):
-    """3 % of 1,200 updates are 36; a version of before logged its default, 5,000; without --max-update it is that too."""
+    """3 % of 1,200 updates are 36. Older versions logged their default; without --max-update it is 5,000."""
     assert share_under_p_star(folder) == share_under_p_star(folder, "--smoothing-warmup-updates", "auto") == 0.97
     log = (folder / "labo/train.log").read_text()
     write(folder / "labo/train.log", log.replace("'rho': 0.5", "'rho': 0.5, 'smoothing_warmup_updates': 1000"))

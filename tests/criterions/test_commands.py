@@ -58,7 +58,12 @@ def test_the_warm_up_survives_a_resume(train, tmp_path):
     [
         ("labo", ["--rho", "1.5"], 6, "--rho: 1.5 is out of range"),
         ("labo", ["--smoothing-temperature", "0"], 6, "--smoothing-temperature: 0.0 is out of range"),
-        ("labo", ["--smoothing-warmup-updates", 5000], 6, "--smoothing-warmup-updates: 5000 is not below --max-update 6"),
+        (
+            "labo",
+            ["--smoothing-warmup-updates", 5000],
+            6,
+            "--smoothing-warmup-updates: 5000 is not below --max-update 6",
+        ),
         ("label_smoothing", ["--label-smoothing", "2"], 6, "--label-smoothing: 2.0 is out of range"),
         ("label_smoothing", ["--smoothing-prior", "unigram", "--prior-counts", "nowhere"], 6, "--prior-counts nowhere"),
     ],
