@@ -109,8 +109,8 @@ def add_split_arguments(parser, required):
         "--max-unknown",
         type=float,
         metavar="SHARE",
-        help=f"refuse a text with a larger share of tokens that are not in the dictionary (default: {MAX_UNKNOWN}, and a "
-        f"warning from {USUALLY_UNKNOWN} on)",
+        help=f"refuse a text with a larger share of tokens that are not in the dictionary (default: {MAX_UNKNOWN}, "
+        f"with a warning from {USUALLY_UNKNOWN} on)",
     )
 
 

@@ -2,9 +2,10 @@
 
 Teacher-forced ECE asks how sure the model is of the reference's next token; this one asks how sure it was of its own
 translation. The confidence is exp of the P- score of each produced token, so of the model as it decoded (calibrated
-where it was), and a token is correct where the TER alignment with the reference finds the same token. The P- scores belong
-to subwords. Where the H- lines hold words (--remove-bpe), --bpe-codes splits them again; where the T- lines are
-detokenized (--tokenizer), --reference gives the reference in subwords. The same log then serves `labo score` too.
+where it was), and a token is correct where the TER alignment with the reference finds the same token.
+
+The P- scores belong to subwords. Where the H- lines hold words (--remove-bpe), --bpe-codes splits them again; where the
+T- lines are detokenized (--tokenizer), --reference gives the reference in subwords. So the log of `labo score` will do.
 
 Differences from Wang et al.: sacreBLEU's TER in process in place of the Java program, so no token is lost on the way
 back from shifts; 15 bins (theirs: --bins 20); a token is judged by itself (their released code also calls the token

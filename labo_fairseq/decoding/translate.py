@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
+from ..progress import progress
 from .export import FORMAT, RECORD, VERSION, import_ctranslate2
 
 EOS, PAD, BOS, UNK = "</s>", "<pad>", "<s>", "<unk>"
@@ -243,9 +244,7 @@ class Clock:
     """Time spent in the engine, shown as a progress bar and, as fairseq does, in one line at the end."""
 
     def __init__(self, total: int | None):
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, unit=" sentences", disable=None)
+        self._bar = progress(None, "translate", "sentence", total)
         self._seconds = 0.0
         self._tokens = 0
         self._sentences = 0

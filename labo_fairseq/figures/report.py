@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..analysis import bleu, classification, compare, confidence, frequency, splits, systems, words
 from ..analysis.references import of_corpus
 from ..analysis.runs import COLUMNS, notes, read_run
@@ -12,6 +10,7 @@ from ..analysis.score import score_table
 from ..errors import UserError
 from ..files import result_folder, write_aside
 from ..measures import significance
+from ..progress import progress
 from ..records import predictions, run_folder
 from ..records.reliability import read_reliability
 from ..records.run_folder import seeds_together
@@ -75,7 +74,7 @@ def write_report(folders, settings):
 def _write(folders, translated, settings):
     sections = []
     steps = (_runs, _curves, _scores, _splits, _confidence, _reliability, _examples)
-    for step in tqdm(steps, desc="report", unit="section", leave=False, disable=None):
+    for step in progress(steps, "report", "section"):
         section = step(folders, translated, settings)
         if section:
             sections.append(section)
