@@ -132,12 +132,9 @@ run python -m labo_fairseq.recipe check --device "$device" "${criterions[@]}"
 run labo prepare "$corpus" --source "$source" --target "$target" --out "$out/data/$pair" \
     ${raw_dir:+--raw-dir "$raw_dir"} ${subwords[@]+"${subwords[@]}"} >&2
 
-# --- train and translate ---
-runs=()
-for criterion in "${criterions[@]}"; do
-    folder=$out/$pair.u$max_update/$criterion
-    runs+=("$folder")
-    metric=nll_loss
+# --- train and translate: on a CPU side by side, one core each, which two threads of one training do not use as well ---
+method() { # the criterion $1 in the run folder $2
+    local criterion=$1 folder=$2 metric=nll_loss settings train generate
     case $criterion in
     labo) settings=(--smoothing-warmup-updates $((max_update / 10))) ;;
     label_smoothed_cross_entropy) settings=(--label-smoothing 0.1) ;;
@@ -153,7 +150,7 @@ for criterion in "${criterions[@]}"; do
         --seed 1 --distributed-world-size 1 ${on_device[@]+"${on_device[@]}"})
     show "${train[@]}"
     if [ -z "${DRY_RUN-}" ]; then
-        python -m labo_fairseq.recipe train --data "../../data/$pair" "$folder" "${train[@]}"
+        python -m labo_fairseq.recipe train --half-on-cpu --data "../../data/$pair" "$folder" "${train[@]}"
     fi
     generate=(fairseq-generate "$out/data/$pair/bin" --user-dir labo_fairseq --task translation
         --source-lang "$source" --target-lang "$target" --path "$folder/checkpoints/checkpoint_best.pt"
@@ -163,5 +160,33 @@ for criterion in "${criterions[@]}"; do
     if [ -z "${DRY_RUN-}" ]; then
         python -m labo_fairseq.recipe generate "$folder" "${generate[@]}"
     fi
+}
+
+stop() { # the methods that run side by side, each in a process group of its own
+    local pid
+    for pid in "${pids[@]}"; do kill -INT -- "-$pid" 2>/dev/null || true; done
+    wait
+    exit 130
+}
+
+runs=() pids=() at_once=1 status=0
+for criterion in "${criterions[@]}"; do runs+=("$out/$pair.u$max_update/$criterion"); done
+if [ -z "${DRY_RUN-}" ] && [ ${#runs[@]} -gt 1 ]; then
+    at_once=$(python -m labo_fairseq.recipe cores --device "$device")
+fi
+for i in "${!criterions[@]}"; do
+    if [ "$at_once" -lt 2 ]; then
+        method "${criterions[i]}" "${runs[i]}"
+        continue
+    fi
+    if [ "$i" -ge "$at_once" ]; then wait "${pids[i - at_once]}" || status=$?; fi
+    set -m
+    OMP_NUM_THREADS=1 method "${criterions[i]}" "${runs[i]}" &
+    pids+=($!)
+    set +m
+    trap stop INT TERM
 done
+for pid in ${pids[@]+"${pids[@]}"}; do wait "$pid" || status=$?; done
+trap - INT TERM
+[ "$status" -eq 0 ] || exit "$status"
 run labo table "${runs[@]}"

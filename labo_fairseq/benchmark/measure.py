@@ -13,6 +13,7 @@ import torch
 from ..errors import UserError
 from ..progress import progress
 from . import candidates as losses
+from .profile import shares
 from .step import steps
 
 _BF16 = ", bf16 products"
@@ -26,6 +27,8 @@ def run(args):
     prepare(args)
     problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
     table = chosen(_table(args, problem), args.only, losses.BASELINE)
+    if args.what == "step" and args.profile:
+        return _profiles(table, args), _setting(args)
     baseline = losses.BASELINE
     times = interleaved(table, args.repetitions, args.device, problem.clear, args.clock)
     rows = []
@@ -43,6 +46,15 @@ def run(args):
         }
         rows.append(row)
     return rows, _setting(args)
+
+
+def _profiles(table, args):
+    """Shares of a step's time by module and kind of operation, for each candidate."""
+    return [
+        {"candidate": name} | row
+        for name, step in tqdm(table.items(), desc="profiles", disable=None)
+        for row in shares(step, step.model, args.repetitions)
+    ]
 
 
 def prepare(args):
