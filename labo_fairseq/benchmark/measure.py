@@ -52,7 +52,7 @@ def _profiles(table, args):
     """Shares of a step's time by module and kind of operation, for each candidate."""
     return [
         {"candidate": name} | row
-        for name, step in tqdm(table.items(), desc="profiles", disable=None)
+        for name, step in progress(table.items(), "profiles", "step", len(table))
         for row in shares(step, step.model, args.repetitions)
     ]
 

@@ -113,7 +113,7 @@ def _parser():
     sub.add_argument("--device", default="auto")
     sub.add_argument("criterions", nargs="+")
     sub.set_defaults(function=check)
-    sub = subparsers.add_parser("cores", help=cores.__doc__)
+    sub = subparsers.add_parser("cores", help=cores.__doc__, allow_abbrev=False)
     sub.add_argument("--device", default="auto")
     sub.set_defaults(function=cores)
     for function in (train, generate):

@@ -6,6 +6,7 @@ results, and its signatures with those that are expected. Tested with sacreBLEU 
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from sacrebleu.metrics import BLEU, lib_ter
 from sacrebleu.metrics.base import Metric
 
 TOKENIZERS = tuple(BLEU.TOKENIZERS)  #: what BLEU's `tokenize` can be: 13a, intl, zh, char, ja-mecab, flores200, …
+# where fairseq is loaded too, whose logging shows what is of level INFO, sacreBLEU tells of each of hundreds of scores
+logging.getLogger("sacrebleu").setLevel(logging.WARNING)
 MAX_SHIFTS = lib_ter._MAX_SHIFT_CANDIDATES
 
 
