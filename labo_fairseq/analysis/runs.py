@@ -126,12 +126,18 @@ COLUMNS = {
 }
 
 
+LEGEND = (
+    "share under P*: share of the updates after LABO's warm-up, which smooth with P*, the distribution that it learns, "
+    "in place of the uniform one"
+)
 PACKAGES = ("fairseq", "torch", "sacrebleu")
 
 
 def notes(runs):
     """Lines that belong below the table: signatures, versions and, for made-up data, that it is."""
     lines = [f"{name}: {signature}" for name, signature in _signatures(runs)]
+    if any(run.share_under_p_star is not None for run in runs):
+        lines.append(LEGEND)
     if any(run.synthetic for run in runs):
         lines.append("synthetic corpus: made from a grammar; these scores say nothing about real translation")
     lines.append(", ".join(f"{name} {version}" for name, version in versions().items()))

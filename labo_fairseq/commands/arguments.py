@@ -140,7 +140,10 @@ def checkpoints_of(args):
     for argument in args.system:
         name, equals, file = argument.partition("=")
         if not (name and equals and file) or not name.isprintable() or name.startswith("#"):
-            raise UserError(f"--system: {argument}: must read NAME=CKPT, the name printable and not beginning with '#'")
+            raise UserError(
+                f"--system: {argument}: write NAME=CKPT, such as labo=runs/labo/checkpoint_best.pt, with a printable "
+                "name that does not begin with '#'"
+            )
         if name in folders:
             raise UserError(f"--system: {name}: is the name of a RUN too: choose another")
         if Path(file) in groups.get(name, []):

@@ -26,7 +26,7 @@ from ..analysis.produced_tokens import produced_tokens
 from ..analysis.systems import read_lines
 from ..errors import UserError
 from ..files import result_folder
-from ..measures.calibration import bin_sums, ece_figures, reliability
+from ..measures.calibration import bin_sums, ece_figures, legend, reliability
 from ..records.reliability import write_reliability
 from ..records.tables import table_of
 
@@ -68,7 +68,7 @@ def run(args):
         style.save_or_warn(
             lambda: style.signed(diagram(bins, "tokens of the translations"), sign), out / "inference-reliability.png"
         )
-    print(json.dumps(rows, indent=1) if args.json else table_of("", rows).as_tsv())
+    print(json.dumps(rows, indent=1) if args.json else table_of("", rows, notes=legend(rows[0])).as_tsv())
     return 0
 
 

@@ -82,8 +82,9 @@ def test_golden_row_and_notes(folder):
     signature = sacrebleu(folder / "data/raw/test.en", *cased, "-f", "text").split(" = ")[0].removeprefix("BLEU|")
     assert notes[0] == f"# BLEU: {signature}" and "case:lc" in signature
     assert "tok:none" in notes[1]
-    assert notes[2].startswith("# synthetic corpus")
-    assert "labo_fairseq 0.1.0, fairseq " in notes[3] and "torch " in notes[3] and "sacrebleu " in notes[3]
+    assert notes[2].startswith("# share under P*: share of the updates after LABO's warm-up")
+    assert notes[3].startswith("# synthetic corpus")
+    assert "labo_fairseq 0.1.0, fairseq " in notes[4] and "torch " in notes[4] and "sacrebleu " in notes[4]
     assert result.stderr == ""
 
 

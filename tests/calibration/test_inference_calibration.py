@@ -14,7 +14,7 @@ LOG = entry(0, "a x c", target="a b c", positional=[-1, -2, 0, -3]) + entry(
 
 def table(done):
     assert done.returncode == 0, done.stderr
-    names, *rows = (line.split("\t") for line in done.stdout.splitlines())
+    names, *rows = (line.split("\t") for line in done.stdout.splitlines() if not line.startswith("#"))
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -27,6 +27,12 @@ def test_the_numbers_are_the_literal_ones(tmp_path):
     # bins: {0.25: wrong}, {0.5 three times: all right}, {1: right}
     assert row["ece"] == pytest.approx((0.25 + 3 * 0.5 + 0) / 5)
     assert row["signature"] == "infece|bins:15|unit:bpe|labels:ter|gap:own|n:5"
+
+
+def test_the_columns_are_explained_below_the_table(tmp_path):
+    out = labo("inference-calibration", write(tmp_path / "gen.txt", LOG)).stdout
+    assert "# ece_calibrated_model, ece_calibrated_model_high: ece by chance of a perfectly calibrated model" in out
+    assert "# brier" not in out  # no such column here
 
 
 def test_as_in_the_released_code(tmp_path):

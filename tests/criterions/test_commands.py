@@ -1,6 +1,7 @@
 """The criterions through the installed fairseq commands."""
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -22,9 +23,9 @@ MODEL = (
 def train(run_cli, tiny_bin):
     """Function: fairseq-train with a criterion, its flags and a save folder -> CompletedProcess."""
 
-    def run(criterion, flags, save_dir, updates):
+    def run(criterion, flags, save_dir, updates, **options):
         args = [tiny_bin, *MODEL, "--user-dir", USER_DIR, "--save-dir", save_dir, "--max-update", updates]
-        return run_cli("fairseq-train", *args, "--criterion", criterion, *flags)
+        return run_cli("fairseq-train", *args, "--criterion", criterion, *flags, **options)
 
     return run
 
@@ -94,9 +95,46 @@ def test_priors_are_counted_on_the_target_side(train, tmp_path, tiny_bin):
         inner_losses(train("label_smoothing", ["--smoothing-prior", prior, "--report-accuracy"], tmp_path / prior, 1))
 
 
+# stands in for Weights & Biases: it keeps what fairseq logs
+WANDB = """
+import json, os, types
+config = types.SimpleNamespace(update=lambda *args, **kwargs: None)
+def init(**kwargs):
+    pass
+def log(values, step):
+    with open(os.path.join(os.path.dirname(__file__), "wandb.jsonl"), "a") as stream:
+        stream.write(json.dumps([step, values]) + "\\n")
+"""
+
+
+def check_curves(folder, types):
+    """α, entropy, the share under P* and the ECE, in TensorBoard's event files and as Weights & Biases gets them."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = {}
+    for kind in ("train_inner", "train", "valid"):
+        reader = events.EventAccumulator(str(folder / "curves" / kind))
+        reader.Reload()
+        for name in reader.Tags()["scalars"]:
+            found[kind, name] = {event.step: event.value for event in reader.Scalars(name)}
+    assert found["train_inner", "under_p_star"] == {1: 0, 2: 1, 3: 1}
+    alpha, entropy = found["train_inner", "alpha"], found["train_inner", "entropy"]
+    assert alpha[1] == pytest.approx(0.1) and entropy.keys() == {2, 3}
+    for step, bits in entropy.items():
+        assert alpha[step] == pytest.approx(1 - 0.5 * bits * math.log(2) / math.log(types), abs=1e-3)
+    assert 0 <= found["valid", "ece"][3] <= 1
+    sent = [json.loads(line) for line in (folder / "wandb.jsonl").read_text().splitlines()]
+    for kind, name in (("train_inner", "alpha"), ("train_inner", "under_p_star"), ("valid", "ece")):
+        values = {step: values[f"{kind}/{name}"] for step, values in sent if f"{kind}/{name}" in values}
+        assert values == pytest.approx(found[kind, name])
+
+
 def test_validation_and_generation(train, run_cli, tiny_bin, tmp_path):
-    """A checkpoint of ours validates with --user-dir, and translates without it."""
-    inner_losses(train("labo", ["--smoothing-warmup-updates", 1, "--report-accuracy"], tmp_path, 3))
+    """A checkpoint of ours validates with --user-dir, and translates without it; the training drew its curves."""
+    flags = ["--smoothing-warmup-updates", 1, "--report-accuracy", "--report-calibration"]
+    flags += ["--tensorboard-logdir", tmp_path / "curves", "--wandb-project", "labo"]
+    (tmp_path / "wandb.py").write_text(WANDB)
+    inner_losses(train("labo", flags, tmp_path, 3, env={"PYTHONPATH": str(tmp_path)}))
+    check_curves(tmp_path, 4 + len((tiny_bin / "dict.en.txt").read_text().splitlines()))  # 4: <s>, <pad>, </s>, <unk>
     path = tmp_path / "checkpoint_best.pt"
     valid = run_cli(
         *("fairseq-validate", tiny_bin, "--path", path, "--user-dir", USER_DIR, "--task", "translation"),

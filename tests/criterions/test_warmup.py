@@ -1,10 +1,11 @@
 """LABO's warm-up: uniform smoothing for the first T_w updates, by the number that the trainer tells the model."""
 
 import logging
+import math
 
 import pytest
 import torch
-from _models import build, run
+from _models import build, make_batch, run
 
 from labo_fairseq.errors import UserError
 
@@ -30,7 +31,7 @@ def test_another_gradient_after(task, model, batch, updates):
     _, _, uniform_log, uniform_grads = run(build(task, "label_smoothing"), model, batch)
     never, *_ = run(build(task, "labo", smoothing_warmup_updates=0), model, batch)
     torch.testing.assert_close(loss, never, atol=0, rtol=0)
-    assert log.keys() == uniform_log.keys()
+    assert log.keys() - uniform_log.keys() == {"alpha", "entropy", "entropy_tokens", "under_p_star"}
     name = "decoder.layers.0.fc2.weight"
     assert (grads[name] - uniform_grads[name]).norm() > 0.1 * uniform_grads[name].norm()
 
@@ -132,3 +133,57 @@ def test_a_resumed_training_keeps_what_auto_chose(task):
     named = build(task, "labo", max_update=100000, smoothing_warmup_updates=700)
     named.restore(begun.state_to_keep())
     assert named.warmup == 700
+
+
+def logged(task, model, batches, updates, **flags):
+    """What fairseq would log of one update of a worker for each batch."""
+    from fairseq import metrics
+
+    criterion = build(task, "labo", smoothing_warmup_updates=2, **flags)
+    model.set_num_updates(updates)
+    model.train()
+    logs = [criterion(model, batch)[2] for batch in batches]
+    with metrics.aggregate(new_root=True) as aggregate:
+        type(criterion).reduce_metrics(logs)
+    return logs, aggregate.get_smoothed_values()
+
+
+@pytest.mark.parametrize("projection", ["fused", "dense"])
+def test_the_curves_of_a_training(task, model, projection):
+    """α = 1 − ρ·H/log K and H of the tokens, from the model's own logits; two workers, of which one has more tokens."""
+    batches = [make_batch(task.target_dictionary, lengths, seed) for seed, lengths in enumerate([(7, 4, 2), (3,)])]
+    entropy = []
+    with torch.no_grad():
+        for batch in batches:
+            log_p = torch.log_softmax(model(**batch["net_input"])[0].double(), -1)
+            entropy.append(-(log_p.exp() * log_p).sum(-1)[batch["target"].ne(task.target_dictionary.pad())])
+    entropy = torch.cat(entropy)
+    logs, values = logged(task, model, batches, 2, rho=0.4, projection=projection)
+    types = len(task.target_dictionary)
+    assert values["entropy"] == pytest.approx(entropy.mean().item() / math.log(2), abs=6e-4)
+    assert values["alpha"] == pytest.approx(1 - 0.4 * entropy.mean().item() / math.log(types), abs=6e-5)
+    assert values["under_p_star"] == 1
+    warm, values = logged(task, model, batches, 1, rho=0.4, label_smoothing=0.2)
+    assert values["alpha"] == pytest.approx(0.2) and values["under_p_star"] == 0 and "entropy" not in values
+    assert warm[0].keys() == logs[0].keys()
+
+
+@pytest.mark.parametrize(
+    "flags, alpha", [({"smoothing_mass": "fixed", "label_smoothing": 0.3}, 0.3), ({"rho": 0}, 1.0)]
+)
+def test_the_curve_of_a_mass_that_stands_still(task, model, batch, flags, alpha):
+    _, values = logged(task, model, [batch], 2, **flags)
+    assert values["alpha"] == pytest.approx(alpha) and values["under_p_star"] == 1
+
+
+def test_two_dropout_passes_count_once(task, model, batch):
+    """Without dropout both passes are equal, and so are the means."""
+    _, once = logged(task, model, [batch], 2)
+    _, twice = logged(task, model, [batch], 2, rdrop_weight=1.0, z_loss=1e-4)
+    assert twice["alpha"] == once["alpha"] and twice["entropy"] == once["entropy"]
+
+
+def test_validation_logs_no_curves(task, model, batch):
+    criterion = build(task, "labo", smoothing_warmup_updates=0)
+    model.eval()
+    assert "alpha" not in criterion(model, batch)[2]
