@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from ..errors import UserError
+from ..progress import progress
 from . import candidates as losses
 from .profile import shares
 from .step import steps
@@ -32,7 +32,7 @@ def run(args):
     baseline = losses.BASELINE
     times = interleaved(table, args.repetitions, args.device, problem.clear, args.clock)
     rows = []
-    for name in table:
+    for name in progress(table, "memory and gradients", "candidate"):
         median = statistics.median(times[name])
         row = {
             "candidate": name,
@@ -52,7 +52,7 @@ def _profiles(table, args):
     """Shares of a step's time by module and kind of operation, for each candidate."""
     return [
         {"candidate": name} | row
-        for name, step in tqdm(table.items(), desc="profiles", disable=None)
+        for name, step in progress(table.items(), "profiles", "step", len(table))
         for row in shares(step, step.model, args.repetitions)
     ]
 
@@ -112,13 +112,15 @@ def interleaved(table, repetitions, device, clear=lambda: None, clock="wall"):
     clock: "wall", or "cpu" for the time that this process computed, which other processes change less
     """
     times = {name: [] for name in table}
-    for repetition in tqdm(range(repetitions + 1), desc="repetitions", disable=None):
-        for name, function in table.items():
-            clear()
-            start = _now(device, clock)
-            function()
-            if repetition:
-                times[name].append(_now(device, clock) - start)
+    with progress(None, "runs", "run", (repetitions + 1) * len(table)) as bar:
+        for repetition in range(repetitions + 1):
+            for name, function in table.items():
+                clear()
+                start = _now(device, clock)
+                function()
+                if repetition:
+                    times[name].append(_now(device, clock) - start)
+                bar.update()
     return times
 
 

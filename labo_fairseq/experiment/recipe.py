@@ -106,18 +106,18 @@ def main(argv=None):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     subparsers = parser.add_subparsers(required=True)
-    sub = subparsers.add_parser("check", help=check.__doc__)
+    sub = subparsers.add_parser("check", help=check.__doc__, allow_abbrev=False)
     sub.add_argument("--device", default="auto")
     sub.add_argument("criterions", nargs="+")
     sub.set_defaults(function=check)
-    sub = subparsers.add_parser("cores", help=cores.__doc__)
+    sub = subparsers.add_parser("cores", help=cores.__doc__, allow_abbrev=False)
     sub.add_argument("--device", default="auto")
     sub.set_defaults(function=cores)
     for function in (train, generate):
-        sub = subparsers.add_parser(function.__name__, help=function.__doc__)
+        sub = subparsers.add_parser(function.__name__, help=function.__doc__, allow_abbrev=False)
         if function is train:
             sub.add_argument("--data", required=True, help="the prepared corpus, relative to the run folder")
             sub.add_argument("--half-on-cpu", action="store_true", help="add --bf16 on a CPU that is faster with it")

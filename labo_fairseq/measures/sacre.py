@@ -5,6 +5,7 @@ sample needs no second tokenization. tests/measures/test_sacre.py compares every
 results, and its signatures with those that are expected. Tested with sacreBLEU 2.4 to 2.6.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from sacrebleu.metrics.base import Metric
 
 TOKENIZERS = tuple(BLEU.TOKENIZERS)  #: what BLEU's `tokenize` can be: 13a, intl, zh, char, ja-mecab, flores200, …
 _SELECTED = 1 << 21  # sentences of all trials whose sums are made at once
+# where fairseq is loaded too, whose logging shows what is of level INFO, sacreBLEU tells of each of hundreds of scores
+logging.getLogger("sacrebleu").setLevel(logging.WARNING)
 MAX_SHIFTS = lib_ter._MAX_SHIFT_CANDIDATES
 
 

@@ -1,4 +1,4 @@
-"""`labo prepare` binarizes with faster loops in fairseq-preprocess: fairseq-preprocess itself says which bytes are right."""
+"""`labo prepare` binarizes with faster loops; fairseq-preprocess itself says which bytes are right."""
 
 import random
 import subprocess
@@ -58,4 +58,6 @@ def test_files_are_those_of_fairseq_preprocess(options, text, run_cli, tmp_path)
     assert contents(tmp_path / "ours") == expected
     counted = [line.partition("] ")[2] for line in (theirs.stdout + theirs.stderr).split("\n") if "replaced" in line]
     assert len(counted) >= 2
-    assert [line.partition("] ")[2] for line in (done.stdout + done.stderr).split("\n") if "replaced" in line] == counted
+    assert [
+        line.partition("] ")[2] for line in (done.stdout + done.stderr).split("\n") if "replaced" in line
+    ] == counted

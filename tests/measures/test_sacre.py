@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,11 @@ def test_the_installed_version_is_in_the_bounds_of_pyproject():
     text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
     assert '"sacrebleu>=2.4,<2.7"' in text
     assert (2, 4) <= tuple(map(int, sacrebleu.__version__.split(".")[:2])) < (2, 7)
+
+
+def test_its_messages_of_each_score_are_not_shown_where_fairseq_shows_info(caplog):
+    """fairseq's commands call logging.basicConfig(level=INFO)."""
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("sacrebleu").info("Computing BLEU for one of hundreds")
+        logging.getLogger("sacrebleu").warning("something to know")
+    assert "hundreds" not in caplog.text and "something to know" in caplog.text

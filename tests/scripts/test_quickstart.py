@@ -112,6 +112,18 @@ def test_dry_run_prints_the_commands_and_does_nothing(clone, name, arguments):
     assert sorted(path.name for path in clone.iterdir()) == ["labo_fairseq", "scripts", "stubs"]
 
 
+def test_the_lines_of_a_dry_run_can_be_pasted(clone):
+    """They lead to the table that the quickstart itself prints; its own lines begin with "+"."""
+    lines = quickstart(clone, *SHORT, DRY_RUN="1").stderr
+    assert not any(line.startswith("+") for line in lines.splitlines())
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    pasted = subprocess.run(["bash", "-e"], input=lines, cwd=clone, env=env, capture_output=True, encoding="utf-8")
+    assert pasted.returncode == 0, pasted.stderr
+    itself = quickstart(clone, *SHORT)
+    assert "+ labo table" in itself.stderr and "run\tmethod" in itself.stdout
+    assert pasted.stdout.splitlines()[-len(itself.stdout.splitlines()) :] == itself.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
