@@ -29,7 +29,7 @@ ALLOWED = {
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "optimizers": ["errors"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
-    "decoding": ["errors", "files", "records", "measures", "functional", "calibration"],
+    "decoding": ["errors", "files", "records", "measures", "functional", "fairseq_models", "calibration"],
     "vision": ["errors", "files", "archives", "compat", "records", "measures", "functional", "fairseq_models", "noise"],
     "analysis": ["errors", "files", "records", "measures"],
     "figures": ["errors", "files", "records", "measures", "analysis"],

@@ -4,8 +4,10 @@
   labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
 
 softmax(z/T) is the same model with weight and bias of the output projection divided by T; embeddings that share the
-projection's weight keep their own copy then. After the conversion both models score a few made-up sentences, and the
-folder appears under its name only if they agree; the largest difference is printed.
+projection's weight keep their own copy then. Where `labo calibrate --tune-decoding` completed the calibration, its
+temperature and EOS bias are folded in too, and its length penalty is what `labo translate` takes by default. After the
+conversion both models score a few made-up sentences, and the folder appears under its name only if they agree; the
+largest difference is printed.
 
 The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
 pip install 'labo_fairseq[fast]'.
@@ -26,14 +28,28 @@ def add_arguments(parser):
         default="refuse",
         help="what to do with a calibration of another checkpoint or dictionary",
     )
+    parser.add_argument(
+        "--tuned-decoding",
+        choices=["use", "ignore"],
+        default="use",
+        help="what to do with the settings of `labo calibrate --tune-decoding` in the calibration",
+    )
 
 
 def run(args):
     """Convert, and print what was folded in; returns 0. Raises UserError on bad input."""
     from ..decoding.export import export_ctranslate2
 
-    temperature, difference = export_ctranslate2(
-        args.ctranslate2, args.data, args.out, args.calibration, args.calibration_mismatch
+    decoding, difference = export_ctranslate2(
+        args.ctranslate2,
+        args.data,
+        args.out,
+        args.calibration,
+        args.calibration_mismatch,
+        args.tuned_decoding == "use",
     )
-    print(f"temperature\t{temperature:.6g}\nlargest_difference_nats\t{difference:.2g}\nfolder\t{args.out}")
+    print(f"temperature\t{decoding.temperature:.6g}")
+    if decoding.measures:
+        print(f"eos_bias\t{decoding.eos_bias:.6g}\nlenpen\t{decoding.lenpen:.6g}")
+    print(f"largest_difference_nats\t{difference:.2g}\nfolder\t{args.out}")
     return 0

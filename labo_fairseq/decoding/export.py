@@ -1,6 +1,7 @@
 """A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -11,8 +12,10 @@ from typing import Any
 
 import torch
 
+from ..calibration.file import Decoding, dictionary_record, load
 from ..errors import UserError
 from ..files import sha256
+from ..functional.calibrators import Temperature
 
 RECORD = "labo.json"  # what `labo translate` has to know besides the model; in the same folder
 FORMAT, VERSION = "labo-ctranslate2", 1
@@ -27,34 +30,46 @@ _ACTIVATIONS = {
 
 
 def export_ctranslate2(
-    checkpoint: str | Path, data: str | Path, out: str | Path, calibration: Any = None, mismatch: str = "refuse"
-) -> tuple[float, float]:
-    """Write the folder `out` with a checkpoint as a CTranslate2 model; returns (temperature, largest difference, nats).
+    checkpoint: str | Path,
+    data: str | Path,
+    out: str | Path,
+    calibration: Any = None,
+    mismatch: str = "refuse",
+    tuned: bool = True,
+) -> tuple[Decoding, float]:
+    """Write the folder `out` with a checkpoint as a CTranslate2 model; returns (Decoding, largest difference, nats).
 
     data: folder of fairseq's binaries; calibration: file whose temperature is folded in; mismatch: as of
-    `folded_temperature`. Nothing is written where the two models disagree. Raises UserError on bad input.
+    `folded_temperature`; tuned: whether the settings of --tune-decoding in that file are taken too. Of the Decoding the
+    temperature (that of the calibrator included) and the EOS bias are folded in; the length penalty is that of
+    `labo translate` where it is told no other. Nothing is written where the two models disagree. Raises UserError on
+    bad input.
     """
     ctranslate2 = import_ctranslate2()
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already: name a new folder, or remove this one")
     model, task = load_fairseq_model(checkpoint, data)
-    temperature = folded_temperature(calibration, checkpoint, task.target_dictionary, mismatch) if calibration else 1.0
-    spec = transformer_spec(model, task, temperature)
+    decoding = Decoding()
+    if calibration:
+        temperature = folded_temperature(calibration, checkpoint, task.target_dictionary, mismatch)
+        decoding = (load(calibration).decoding if tuned else None) or decoding
+        decoding = dataclasses.replace(decoding, temperature=temperature * decoding.temperature)
+    spec = transformer_spec(model, task, decoding.temperature, decoding.eos_bias)
     with _folder_aside(out) as aside:
         spec.validate()
         spec.optimize()
         spec.save(str(aside))
-        record = _record(checkpoint, task, model, temperature)
+        record = _record(checkpoint, task, model, decoding)
         (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         translator = ctranslate2.Translator(str(aside), compute_type="float32")
-        difference = largest_difference(translator, model, task, temperature)
+        difference = largest_difference(translator, model, task, decoding.temperature, decoding.eos_bias)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{checkpoint}: the converted model gives other scores (by {difference:.3g} nats): it has a part "
                 "that CTranslate2 does not compute: use fairseq-generate"
             )
-    return temperature, difference
+    return decoding, difference
 
 
 def import_ctranslate2() -> Any:
@@ -94,8 +109,8 @@ def load_fairseq_model(checkpoint: str | Path, data: str | Path) -> tuple[Any, A
     return models[0].eval().float().requires_grad_(False), task
 
 
-def transformer_spec(model: Any, task: Any, temperature: float = 1.0) -> Any:
-    """The ctranslate2.specs.TransformerSpec of a fairseq model whose logits are divided by `temperature`.
+def transformer_spec(model: Any, task: Any, temperature: float = 1.0, eos_bias: float = 0.0) -> Any:
+    """The ctranslate2.specs.TransformerSpec of a fairseq model with the logits z/T + bias·[EOS].
 
     Raises UserError for architectures and options that CTranslate2 does not compute, naming them.
     """
@@ -129,6 +144,12 @@ def transformer_spec(model: Any, task: Any, temperature: float = 1.0) -> Any:
         spec.decoder.projection.weight = (projection.weight.double() / temperature).float().numpy()
         if projection.bias is not None:
             spec.decoder.projection.bias = (projection.bias.double() / temperature).float().numpy()
+    if eos_bias != 0:
+        own = model.decoder.output_projection.bias
+        types = model.decoder.output_projection.weight.size(0)
+        bias = torch.zeros(types).double() if own is None else own.double() / temperature
+        bias[task.target_dictionary.eos()] += eos_bias
+        spec.decoder.projection.bias = bias.float().numpy()
     spec.register_source_vocabulary(list(task.source_dictionary.symbols))
     spec.register_target_vocabulary(list(task.target_dictionary.symbols))
     # as in fairseq: sources end in the end of sentence, and the decoder starts with it
@@ -193,9 +214,6 @@ def folded_temperature(file: str | Path, checkpoint: str | Path, dictionary: Any
 
     mismatch: "refuse" or "warn" of a calibration of another checkpoint or dictionary. Raises UserError.
     """
-    from ..calibration.file import dictionary_record, load
-    from ..functional.calibrators import Temperature
-
     calibration = load(file)
     members = calibration.members
     if len(members) != 1:
@@ -221,9 +239,8 @@ def folded_temperature(file: str | Path, checkpoint: str | Path, dictionary: Any
     return calibrator.temperature
 
 
-def _record(checkpoint, task, model, temperature):
+def _record(checkpoint, task, model, decoding):
     from .. import __version__
-    from ..calibration.file import dictionary_record
 
     return {
         "format": FORMAT,
@@ -231,7 +248,9 @@ def _record(checkpoint, task, model, temperature):
         "labo_fairseq": __version__,
         "checkpoint": Path(checkpoint).name,
         "sha256": sha256(checkpoint),
-        "temperature": temperature,
+        "temperature": decoding.temperature,
+        "eos_bias": decoding.eos_bias,
+        "lenpen": decoding.lenpen,
         "source_lang": task.cfg.source_lang,
         "target_lang": task.cfg.target_lang,
         "source_dictionary": dictionary_record(task.source_dictionary),
@@ -256,11 +275,15 @@ def _folder_aside(out):
 
 
 def largest_difference(
-    translator: Any, model: Any, task: Any, temperature: float, sentences: Any = 8, length: int = 12
+    translator: Any,
+    model: Any,
+    task: Any,
+    temperature: float,
+    eos_bias: float = 0.0,
+    sentences: Any = 8,
+    length: int = 12,
 ) -> float:
-    """Largest |log p_fairseq(softmax(z/T)) − log p_CTranslate2| in nats over the tokens of made-up sentence pairs."""
-    import torch
-
+    """Largest |log p_fairseq(softmax(z/T + bias·[EOS])) − log p_CTranslate2|, nats, of tokens of made-up sentences."""
     generator = torch.Generator().manual_seed(1)
     source, target = task.source_dictionary, task.target_dictionary
     differences = []
@@ -270,23 +293,25 @@ def largest_difference(
             for side in (source, target)
         ]
         source_words, target_words = words
-        expected = fairseq_token_scores(model, target.eos(), source_words, target_words, temperature)
+        expected = fairseq_token_scores(model, target.eos(), source_words, target_words, temperature, eos_bias)
         pair = [[side.symbols[i] for i in ids] for side, ids in zip((source, target), words, strict=True)]
         got = torch.tensor(translator.score_batch([pair[0]], [pair[1]])[0].log_probs)
         differences.append((got - expected).abs().max())
     return torch.stack(differences).max().item()  # NaN stays NaN, unlike in max()
 
 
-def fairseq_token_scores(model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0) -> torch.Tensor:
-    """log softmax(z/T) of each target token and of the end of sentence, by fairseq: (len(target) + 1,), nats.
+def fairseq_token_scores(
+    model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0, eos_bias: float = 0.0
+) -> torch.Tensor:
+    """log softmax(z/T + bias·[EOS]) of each target token and of the end of sentence: (len(target) + 1,), nats.
 
     source, target: lists of ids without the end of sentence.
     """
-    import torch
-
     with torch.no_grad():
         logits, _ = model(
             torch.tensor([[*source, eos]]), torch.tensor([len(source) + 1]), torch.tensor([[eos, *target]])
         )
-    scores = torch.log_softmax(logits[0].float() / temperature, -1)
+    logits = logits[0].float() / temperature
+    logits[:, eos] += eos_bias
+    scores = torch.log_softmax(logits, -1)
     return scores[torch.arange(len(target) + 1), [*target, eos]]
