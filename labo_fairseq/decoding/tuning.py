@@ -31,7 +31,7 @@ from . import choose
 from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits
 from .tuned import adjusted_all
 
-TEMPERATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
+TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.4)
 EOS_BIASES = (-2.0, -1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)
 LENGTH_PENALTIES = tuple(round(0.1 * i, 1) for i in range(26))
 METRICS = {

@@ -196,7 +196,9 @@ def test_an_eos_bias_is_that_of_the_decoder(stock, calibrate, checkpoints, decod
     assert sum(len(s.hypotheses[0].tokens) for s in got) > sum(len(s.hypotheses[0].tokens) for s in plain)
 
 
-@pytest.mark.parametrize("flags", [["--tuned-decoding", "ignore"], ["--score-reference"], ["--sampling", "--nbest", 5, "--seed", 1]])
+@pytest.mark.parametrize(
+    "flags", [["--tuned-decoding", "ignore"], ["--score-reference"], ["--sampling", "--nbest", 5, "--seed", 1]]
+)
 def test_where_it_is_not_used(stock, calibrate, checkpoints, flags):
     """What decodes without beam search keeps the calibrated probabilities; `ignore` is the file without the part."""
     runs = []
