@@ -35,6 +35,7 @@ SUBJECTS = {
         "sentence-confidence": "fit the probability that a translation is good",
         "export": "write a checkpoint for the fast engine, with its temperature folded in",
         "translate": "translate with an exported model, in fairseq's format",
+        "rerank": "rerank n-best lists by a weighted sum of features, tuned on validation data",
     },
     "images and label noise": {
         "classify-report": "compare image classifiers: accuracy, calibration, confusion",

@@ -13,7 +13,8 @@ from labo_fairseq.cli import main
 
 SOURCES = ["eins zwei", "drei vier", "fünf sechs", "sieben acht"]
 REFERENCES = ["One two", "three four", "five six", "seven eight"]
-WORSE = ["One", "three four", "five", "seven eight"]
+GOOD = ["One two", "three four", "five", "seven eight"]
+WORSE = ["One", "three", "five six", "seven eight"]
 
 
 class Stub:
@@ -40,8 +41,8 @@ def comet(monkeypatch):
 
 @pytest.fixture
 def score(tmp_path, capsys):
-    """Function: (exit code, output, errors) of `labo score` on two systems, the second having half of two sentences."""
-    for name, lines in (("src", SOURCES), ("ref", REFERENCES), ("good", REFERENCES), ("worse", WORSE)):
+    """Function: (exit code, output, errors) of `labo score` on two systems that lack half of 1 and 2 sentences."""
+    for name, lines in (("src", SOURCES), ("ref", REFERENCES), ("good", GOOD), ("worse", WORSE)):
         write(tmp_path / name, "".join(line + "\n" for line in lines))
 
     def run(*flags, systems=("good", "worse"), source=True):
@@ -58,26 +59,28 @@ def test_the_score_is_the_mean_of_the_segments(comet, score):
     code, out, _ = score("--metrics", "comet")
     assert code == 0
     rows = [line.split("\t") for line in out.splitlines()]
-    # 1/2, 1, 1/2, 1 and so 3/4, times 100
-    assert rows[:3] == [["system", "COMET"], ["good", "100.00"], ["worse", "75.00"]]
+    # 1, 1, 1/2, 1 and 1/2, 1/2, 1, 1: their means times 100
+    assert rows[:3] == [["system", "COMET"], ["good", "87.50"], ["worse", "75.00"]]
     assert rows[3][0].startswith("# COMET: model:Unbabel/wmt22-comet-da|nrefs:1|case:mixed|scale:100|version:")
     assert Stub.asked[0] == {"src": "eins zwei", "mt": "One two", "ref": "One two"}
 
 
 def test_the_tests_are_those_of_means(comet, score):
-    """Paired bootstrap by hand: the same resampled sentences, their mean; randomization: 2 swaps of 2 differences."""
+    """Paired bootstrap by hand: the same resampled sentences, their mean; randomization: all swaps, counted."""
     code, out, _ = score("--metrics", "comet", "--significance", "both", "--json")
     assert code == 0
     first, second = (system["scores"][0] for system in json.loads(out)["systems"])
-    assert first["value"] == 100 and second["value"] == 75
+    assert first["value"] == 87.5 and second["value"] == 75
     test = second["significance"]
-    assert test["difference"] == pytest.approx(-25)
+    assert test["difference"] == pytest.approx(-12.5)
     index = np.random.default_rng(12345).choice(4, size=(1000, 4), replace=True)
-    means = np.array([50.0, 100.0, 50.0, 100.0])[index].mean(1)
+    means = np.array([50.0, 50.0, 100.0, 100.0])[index].mean(1)
     assert test["mean"] == pytest.approx(means.mean(), abs=1e-3)
-    assert test["difference_interval"] == pytest.approx(np.diff(np.percentile(means, [2.5, 97.5]))[0] / 2, abs=2)
-    # of the four ways to swap two equal differences of −25/2 each, two are as extreme: p near 1/2
-    assert test["p_randomization"] == pytest.approx(0.5, abs=0.03)
+    differences = np.array([-50.0, -50.0, 50.0, 0.0])[index].mean(1)
+    low, high = np.sort(differences)[[25, 974]]  # as sacreBLEU cuts 1,000 samples
+    assert test["difference_interval"] == pytest.approx((high - low) / 2, abs=1e-3)
+    # of the eight ways to swap three differences of 50, two are more extreme than the one that is seen
+    assert test["p_randomization"] == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize(
