@@ -198,8 +198,8 @@ def tune(
         chosen = lists.best(search.best(fitted, counts[index]))
         held[half] = counts[chosen[half]]
     _, test = significance.paired(metric, [counts[own], held])
-    values = [metric.value(counts[chosen].sum(0)) for chosen in (lists.best(weights), own)]
-    return Tuned(weights, *values, test)
+    score, before = (metric.value(counts[chosen].sum(0)) for chosen in (lists.best(weights), own))
+    return Tuned(weights, score, before, test)
 
 
 class _Search:
@@ -328,7 +328,7 @@ def load(path: str | Path) -> Weights:
         raise UserError(f"{path}: not a file of weights: name one that `labo rerank --tune` wrote")
     if content.get("version") != VERSION:
         raise UserError(f"{path}: version {content.get('version')!r:.50}: this package reads {VERSION}: tune anew")
-    weights = content.get("weights")
+    weights: Any = content.get("weights")
     good = isinstance(weights, dict) and weights and all(map(_is_weight, weights.values()))
     if not good or not isinstance(content.get("tuned_on"), dict):
         raise UserError(f"{path}: broken file of weights: tune anew")

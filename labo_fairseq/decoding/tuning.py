@@ -40,6 +40,7 @@ METRICS = {
     "chrf": ("chrF2", lambda references: CHRF(references=[references])),
 }
 RANGES = {"temperatures": (0.01, 100.0), "eos_biases": (-100.0, 100.0), "lenpens": (-10.0, 10.0)}
+_PLAIN = (1.0, 0.0)  # temperature and EOS bias
 _ROUNDS = 2  # each line of temperatures and of biases is searched at most as often
 
 
@@ -170,48 +171,65 @@ def tune(
     choice was not made on: each half of them under the setting of the other half's highest score (among those that
     were tried).
     """
-    axes = [sorted({1.0, *grid.temperatures}), sorted({0.0, *grid.eos_biases})]
-    lenpens = sorted({1.0, *grid.lenpens})
-    rows: dict = {}  # (temperature, bias, lenpen): (Tried, counts)
-    bar = tqdm(total=sum(map(len, axes)) - 1, desc="tuning: beam searches", unit="run")
-
-    def best_of(point):
-        if (*point, 1.0) not in rows:
-            candidates = decode(*point)
-            counts, words = scorer.counts(candidates)
-            for lenpen in lenpens:
-                chosen = candidates.best(lenpen), np.arange(len(candidates.texts))
-                row = scorer.tried(*point, lenpen, counts[chosen], int(words[chosen].sum()))
-                rows[(*point, lenpen)] = row, counts[chosen]
-            bar.update()
-        return _first(rows[(*point, lenpen)][0] for lenpen in lenpens)
-
-    point = (1.0, 0.0)
-    best_of(point)
-    for _ in range(_ROUNDS):
-        before = point
-        for axis, values in enumerate(axes):
-            line = [tuple(value if i == axis else point[i] for i in (0, 1)) for value in values]
-            missing = sum((*each, 1.0) not in rows for each in line)
-            bar.total = max(bar.total, bar.n + missing)
-            found = _first(best_of(each) for each in line)
-            point = (found.temperature, found.eos_bias)
-        if point == before:
-            break
-    bar.close()
-    chosen = _first(row for row, _ in rows.values())
-    plain = rows[1.0, 0.0, 1.0]
+    runs = _Runs(decode, scorer, sorted({1.0, *grid.lenpens}))
+    _climb(runs, [sorted({1.0, *grid.temperatures}), sorted({0.0, *grid.eos_biases})])
+    chosen = _first(row for row, _ in runs.rows.values())
+    plain, counts = runs.rows[(*_PLAIN, 1.0)]
     measures = {
         **(corpus or {}),
         "sentences": len(scorer.references),
         "metric": scorer.heading,
         "signature": scorer.statistics.signature,
-        "plain": dataclasses.asdict(plain[0]),
+        "plain": dataclasses.asdict(plain),
         "tuned": dataclasses.asdict(chosen),
-        "cross_fitted": _cross_fitted(scorer, rows, plain[1]),
+        "cross_fitted": _cross_fitted(scorer, runs.rows, counts),
     }
     decoding = Decoding(chosen.lenpen, chosen.temperature, chosen.eos_bias, dataclasses.asdict(search), measures)
-    return Tuned(decoding, [row for row, _ in rows.values()], scorer.heading, scorer.statistics.signature)
+    return Tuned(decoding, [row for row, _ in runs.rows.values()], scorer.heading, scorer.statistics.signature)
+
+
+class _Runs:
+    """The runs of the search, each once, and the scores of all length penalties under it."""
+
+    def __init__(self, decode, scorer, lenpens):
+        self._decode, self._scorer, self._lenpens = decode, scorer, lenpens
+        self.rows = {}  #: (temperature, EOS bias, length penalty): (Tried, statistics of each sentence)
+
+    def known(self, point):
+        """Whether there was a run with this (temperature, EOS bias)."""
+        return (*point, 1.0) in self.rows
+
+    def best(self, point):
+        """The Tried of the best length penalty."""
+        if not self.known(point):
+            candidates = self._decode(*point)
+            counts, words = self._scorer.counts(candidates)
+            for lenpen in self._lenpens:
+                chosen = candidates.best(lenpen), np.arange(len(candidates.texts))
+                row = self._scorer.tried(*point, lenpen, counts[chosen], int(words[chosen].sum()))
+                self.rows[(*point, lenpen)] = row, counts[chosen]
+        return _first(self.rows[(*point, lenpen)][0] for lenpen in self._lenpens)
+
+
+def _climb(runs, axes):
+    """Go from plain decoding to the best point of one axis after the other, until that changes nothing."""
+    point = _PLAIN
+    with tqdm(total=sum(map(len, axes)) - 1, desc="tuning: beam searches", unit="run") as bar:
+        runs.best(point)
+        bar.update()
+        for _ in range(_ROUNDS):
+            before = point
+            for axis, values in enumerate(axes):
+                line = [tuple(value if i == axis else point[i] for i in (0, 1)) for value in values]
+                missing = [each for each in line if not runs.known(each)]
+                bar.total = max(int(bar.total or 0), int(bar.n) + len(missing))
+                for each in missing:
+                    runs.best(each)
+                    bar.update()
+                found = _first(map(runs.best, line))
+                point = (found.temperature, found.eos_bias)
+            if point == before:
+                return
 
 
 def _first(rows):
