@@ -202,6 +202,8 @@ def _tune(args, out):
         )
     tuned = dataclasses.replace(calibration, decoding=result.decoding, sentence_confidence=None)
     file.save(tuned, path)
+    for problem in tuning.problems(result):
+        print(f"labo calibrate: warning: {problem}", file=sys.stderr)
     rows = [_tried_row(row, result.metric) for row in result.tried]
     table = table_of("", rows, notes=[f"{result.metric}: {result.signature}"])
     everything = {"decoding": dataclasses.asdict(result.decoding), "tried": rows}

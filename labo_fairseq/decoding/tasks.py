@@ -121,7 +121,7 @@ class CalibratedDecoding:
                 )
             strict = str(flags.calibration_mismatch) != "warn"
             calibrators = choose.calibrators(calibration, file, paths, self.target_dictionary, strict)
-            if str(flags.tuned_decoding) == "use":
+            if str(getattr(flags, "tuned_decoding", "use")) == "use":  # checkpoints of earlier versions lack it
                 self._tuned = tuned.decoding_for(calibration, file, args)
                 calibrators = tuned.adjusted_all(calibrators, self._tuned, self.target_dictionary.eos())
         if flags.sentence_confidence:

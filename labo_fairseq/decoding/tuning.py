@@ -188,6 +188,23 @@ def tune(
     return Tuned(decoding, [row for row, _ in runs.rows.values()], scorer.heading, scorer.statistics.signature)
 
 
+def problems(found: Tuned) -> list[str]:
+    """What speaks against the settings, a line each: no gain on other sentences, or a value at an end of its grid."""
+    measures, lines = found.decoding.measures, []
+    held = measures["cross_fitted"]["difference"]
+    if measures["tuned"] != measures["plain"] and held <= 0:
+        lines.append(
+            f"{held:+.2f} {found.metric} on sentences that the settings were not chosen on: better translate with "
+            "--tuned-decoding ignore"
+        )
+    for flag, name in (("temperatures", "temperature"), ("eos-biases", "eos_bias"), ("lenpens", "lenpen")):
+        values = sorted({getattr(row, name) for row in found.tried})
+        value = getattr(found.decoding, name)
+        if len(values) > 2 and value in (values[0], values[-1]):
+            lines.append(f"the best {name} is {value:g}, at the end of what was tried: try more with --tune-{flag}")
+    return lines
+
+
 class _Runs:
     """The runs of the search, each once, and the scores of all length penalties under it."""
 

@@ -1,5 +1,6 @@
 """Decoding settings tuned on validation data: the search for them, the file, and what the calibrated task does."""
 
+import dataclasses
 import json
 import logging
 import math
@@ -90,6 +91,20 @@ def test_the_gain_is_measured_on_the_other_half():
     # T 0.5 is chosen for its half `halves`, and is no better than T 1 on the other one, which it is measured on
     assert found.decoding.temperature == 0.5 and held["difference"] == pytest.approx(0)
     assert found.decoding.measures["tuned"]["score"] > found.decoding.measures["plain"]["score"] + 5
+
+
+def test_no_gain_and_an_end_of_the_grid_are_said():
+    decode, _ = made_up((0.8, 0.0))
+    found = tuning.tune(decode, tuning.Scorer("bleu", REFERENCES), GRID, tuning.Search())
+    assert tuning.problems(found) == []  # two temperatures and two biases are no range that could be left
+    wider = dataclasses.replace(GRID, temperatures=(0.8, 1.0, 1.2))
+    found = tuning.tune(decode, tuning.Scorer("bleu", REFERENCES), wider, tuning.Search())
+    assert tuning.problems(found) == [
+        "the best temperature is 0.8, at the end of what was tried: try more with --tune-temperatures"
+    ]
+    measures = {**found.decoding.measures, "cross_fitted": {"difference": -0.125}}
+    worse = dataclasses.replace(found, decoding=dataclasses.replace(found.decoding, measures=measures))
+    assert tuning.problems(worse)[0].startswith("-0.12 BLEU on sentences that the settings were not chosen on")
 
 
 # --- the runs of beam search ---
