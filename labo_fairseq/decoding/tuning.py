@@ -40,6 +40,7 @@ METRICS = {
     "chrf": ("chrF2", lambda references: CHRF(references=[references])),
 }
 RANGES = {"temperatures": (0.01, 100.0), "eos_biases": (-100.0, 100.0), "lenpens": (-10.0, 10.0)}
+_LEVEL = 0.05  # p-value from which on a gain is called chance
 _PLAIN = (1.0, 0.0)  # temperature and EOS bias
 _ROUNDS = 2  # each line of temperatures and of biases is searched at most as often
 
@@ -189,13 +190,13 @@ def tune(
 
 
 def problems(found: Tuned) -> list[str]:
-    """What speaks against the settings, a line each: no gain on other sentences, or a value at an end of its grid."""
+    """What speaks against the settings, a line each: no sure gain on other sentences, or a value at an end of its grid."""
     measures, lines = found.decoding.measures, []
-    held = measures["cross_fitted"]["difference"]
-    if measures["tuned"] != measures["plain"] and held <= 0:
+    held = measures["cross_fitted"]
+    if measures["tuned"] != measures["plain"] and (held["difference"] <= 0 or held["p_bootstrap"] >= _LEVEL):
         lines.append(
-            f"{held:+.2f} {found.metric} on sentences that the settings were not chosen on: better translate with "
-            "--tuned-decoding ignore"
+            f"{held['difference']:+.2f} {found.metric} (p {held['p_bootstrap']:.2f}) on sentences that the settings were "
+            "not chosen on, which may be chance: they may do harm elsewhere (--tuned-decoding ignore)"
         )
     for flag, name in (("temperatures", "temperature"), ("eos-biases", "eos_bias"), ("lenpens", "lenpen")):
         values = sorted({getattr(row, name) for row in found.tried})

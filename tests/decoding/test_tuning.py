@@ -102,9 +102,17 @@ def test_no_gain_and_an_end_of_the_grid_are_said():
     assert tuning.problems(found) == [
         "the best temperature is 0.8, at the end of what was tried: try more with --tune-temperatures"
     ]
-    measures = {**found.decoding.measures, "cross_fitted": {"difference": -0.125}}
-    worse = dataclasses.replace(found, decoding=dataclasses.replace(found.decoding, measures=measures))
-    assert tuning.problems(worse)[0].startswith("-0.12 BLEU on sentences that the settings were not chosen on")
+
+
+@pytest.mark.parametrize(
+    "difference, p, said", [(-0.125, 0.01, True), (0.0, 1.0, True), (0.375, 0.12, True), (0.375, 0.01, False)]
+)
+def test_a_gain_that_may_be_chance_is_said(difference, p, said):
+    decode, _ = made_up((0.8, 0.0))
+    found = tuning.tune(decode, tuning.Scorer("bleu", REFERENCES), GRID, tuning.Search())
+    measures = {**found.decoding.measures, "cross_fitted": {"difference": difference, "p_bootstrap": p}}
+    changed = dataclasses.replace(found, decoding=dataclasses.replace(found.decoding, measures=measures))
+    assert any("which may be chance" in line for line in tuning.problems(changed)) == said
 
 
 # --- the runs of beam search ---
