@@ -190,13 +190,13 @@ def tune(
 
 
 def problems(found: Tuned) -> list[str]:
-    """What speaks against the settings, a line each: no sure gain on other sentences, or a value at an end of its grid."""
+    """What speaks against the settings, a line each: an unsure gain, or a value at an end of its grid."""
     measures, lines = found.decoding.measures, []
     held = measures["cross_fitted"]
     if measures["tuned"] != measures["plain"] and (held["difference"] <= 0 or held["p_bootstrap"] >= _LEVEL):
         lines.append(
-            f"{held['difference']:+.2f} {found.metric} (p {held['p_bootstrap']:.2f}) on sentences that the settings were "
-            "not chosen on, which may be chance: they may do harm elsewhere (--tuned-decoding ignore)"
+            f"{held['difference']:+.2f} {found.metric} (p {held['p_bootstrap']:.2f}) on sentences that the settings "
+            "were not chosen on, which may be chance: they may do harm elsewhere (--tuned-decoding ignore)"
         )
     for flag, name in (("temperatures", "temperature"), ("eos-biases", "eos_bias"), ("lenpens", "lenpen")):
         values = sorted({getattr(row, name) for row in found.tried})
