@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UserError
-from ..records.tables import TextTable
+from ..measures.correlation import SAMPLES, SEED, correlations
+from ..records.tables import TextTable, shown
 from . import systems
 
 BINS = 20
@@ -108,6 +109,38 @@ def most_confident(metric, counts, confidences):
         chosen = order[: max(1, round(coverage * len(order)))]
         rows.append((coverage, len(chosen), float(confidences[chosen[-1]]), metric.score(counts[chosen]).value))
     return rows
+
+
+def chrf_correlations(system, references, lowercase=False, samples=SAMPLES, seed=SEED):
+    """{number: {"kendall", "pearson": Correlation}} with sentence chrF2; None without C- lines.
+
+    The numbers are the sentence confidence and, for comparison, the mean log-probability of the tokens.
+    """
+    if system.sentences is None or system.best()[0].confidence is None:
+        return None
+    lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
+    scores = np.array(references.metric("chrf2", lowercase).sentence_scores(lines))
+    numbers = {"confidence": [hypothesis.confidence for hypothesis in system.best()]}
+    if system.best()[0].positional_scores is not None:
+        numbers["mean log-probability"] = [np.mean(hypothesis.positional_scores) for hypothesis in system.best()]
+    if len(scores) < 2:
+        raise UserError(f"{system.file}: one sentence alone: a correlation needs two")
+    return {name: correlations(np.array(values), scores, samples, seed) for name, values in numbers.items()}
+
+
+def table_of_correlations(found):
+    """A row for each system with C- lines and number."""
+    rows = [["system", "number", "Kendall", "95% from", "to", "Pearson", "95% from", "to"]]
+    for system, numbers in found.items():
+        for name, of_number in (numbers or {}).items():
+            cells = [
+                shown(None if value != value else value, "+.3f")
+                for one in of_number.values()
+                for value in (one.value, one.low, one.high)
+            ]
+            rows.append([system, name, *cells])
+    notes = [f"Kendall's tau-b and Pearson's r over the sentences; bootstrap of {SAMPLES} samples, seed {SEED}"]
+    return TextTable("correlation with sentence chrF2", rows, notes)
 
 
 def table_of_summary(histograms):

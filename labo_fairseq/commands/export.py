@@ -4,10 +4,12 @@
   labo translate fast --data data/bin --remove-bpe --tokenizer moses > generate-test.txt
 
 softmax(z/T) is the same model with weight and bias of the output projection divided by T; embeddings that share the
-projection's weight keep their own copy then. After the conversion both models score a few made-up sentences, and the
-folder appears under its name only if they agree; the largest difference is printed. --quantization int8 stores weights
-in a byte each; how far the scores of those sentences are then off is printed too, and it is for you to judge.
-CTranslate2 runs one model: for an ensemble use fairseq-generate, or make one model of several with `labo average`.
+projection's weight keep their own copy then. Where `labo calibrate --tune-decoding` completed the calibration, its
+temperature and EOS bias are folded in too, and its length penalty is what `labo translate` takes by default. After the
+conversion both models score a few made-up sentences, and the folder appears under its name only if they agree; the
+largest difference is printed. --quantization int8 stores weights in a byte each; how far the scores of those sentences
+are then off is printed too, and it is for you to judge. CTranslate2 runs one model: for an ensemble use
+fairseq-generate, or make one model of several with `labo average`.
 
 The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
 `labo doctor` says how to install it.
@@ -34,6 +36,12 @@ def add_arguments(parser):
         default="refuse",
         help="what to do with a calibration of another checkpoint or dictionary",
     )
+    parser.add_argument(
+        "--tuned-decoding",
+        choices=["use", "ignore"],
+        default="use",
+        help="what to do with the settings of `labo calibrate --tune-decoding` in the calibration",
+    )
 
 
 def run(args):
@@ -41,9 +49,18 @@ def run(args):
     from ..decoding.export import export_ctranslate2
 
     done = export_ctranslate2(
-        args.ctranslate2, args.data, args.out, args.calibration, args.calibration_mismatch, args.quantization
+        args.ctranslate2,
+        args.data,
+        args.out,
+        args.calibration,
+        args.calibration_mismatch,
+        args.tuned_decoding == "use",
+        args.quantization,
     )
-    print(f"temperature\t{done.temperature:.6g}\nlargest_difference_nats\t{done.difference:.2g}")
+    print(f"temperature\t{done.decoding.temperature:.6g}")
+    if done.decoding.measures:
+        print(f"eos_bias\t{done.decoding.eos_bias:.6g}\nlenpen\t{done.decoding.lenpen:.6g}")
+    print(f"largest_difference_nats\t{done.difference:.2g}")
     if done.quantization_difference is not None:
         print(f"quantization_difference_nats\t{done.quantization_difference:.2g}")
     print(f"folder\t{args.out}")

@@ -13,6 +13,7 @@ differs: at near-ties, in hypotheses that the length limit cuts, and in empty se
 that is longer than the model allows is skipped, with a line on standard error, as fairseq does: its id is missing then.
 """
 
+import dataclasses
 import itertools
 import math
 import sys
@@ -32,7 +33,11 @@ def add_arguments(parser):
     parser.add_argument("--gen-subset", metavar="SPLIT", default="test", help="with --data: the split")
     parser.add_argument("--beam", type=int, default=5, help="beam size")
     parser.add_argument("--nbest", type=int, default=1, help="hypotheses to print of each sentence")
-    parser.add_argument("--lenpen", type=float, default=1.0, help="above 1 favours longer sentences, below 1 shorter")
+    parser.add_argument(
+        "--lenpen",
+        type=float,
+        help="above 1 favours longer sentences, below 1 shorter (default: the tuned one of the exported model, else 1)",
+    )
     parser.add_argument("--max-len-a", type=float, default=0.0, help="at most A * (source subwords + 1) + B subwords")
     parser.add_argument("--max-len-b", type=int, default=200, help="the B of it")
     parser.add_argument("--max-tokens", type=int, default=12000, help="source subwords of a batch, padding included")
@@ -60,6 +65,9 @@ def run(args):
     """Translate and print; returns 0. Raises UserError on bad input."""
     search = _search(args)
     model = Model(args.model, args.threads, args.device, args.compute_type)
+    if args.lenpen is None and model.lenpen != 1:
+        print(f"tuned length penalty {model.lenpen:g} (another one: --lenpen)", file=sys.stderr)
+        search = dataclasses.replace(search, lenpen=model.lenpen)
     show = Display(args.remove_bpe, args.tokenizer, model.record["target_lang"])
     sentences = (
         Binaries(args.data, args.gen_subset, model.record, args.remove_bpe) if args.data else from_text(args.input)
@@ -111,6 +119,7 @@ def _search(args):
         raise UserError(f"--nbest: {args.nbest}: must not be above --beam {args.beam}")
     if args.threads < 0:
         raise UserError(f"--threads: {args.threads}: must be at least 0")
-    if not (math.isfinite(args.lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):
+    lenpen = 1.0 if args.lenpen is None else args.lenpen
+    if not (math.isfinite(lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):
         raise UserError("--lenpen, --max-len-a: must be finite numbers, the latter not below 0")
-    return Search(args.beam, args.nbest, args.lenpen, args.max_len_a, args.max_len_b)
+    return Search(args.beam, args.nbest, lenpen, args.max_len_a, args.max_len_b)

@@ -19,7 +19,7 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..functional.calibrators import Temperature
-from . import choose
+from . import choose, tuned
 from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits, place_references
 from .sentence_confidence import SentenceConfidence
 
@@ -53,6 +53,13 @@ class CalibrationConfig(FairseqDataclass):
             "by the model that `labo sentence-confidence` fitted"
         },
     )
+    tuned_decoding: ChoiceEnum(["use", "ignore"]) = field(
+        default="use",
+        metadata={
+            "help": "what to do with the length penalty, temperature and EOS bias of `labo calibrate --tune-decoding` "
+            "in the calibration file; they are for beam search alone"
+        },
+    )
     # not read: checkpoints of earlier versions hold it, and fairseq refuses settings that a task does not have
     path: Optional[str] = II("common_eval.path")
 
@@ -67,6 +74,8 @@ class CalibratedDecoding:
         generator.members = members
         if not isinstance(generator, SequenceScorer):
             generator.model = CalibratedEnsemble(members).eval()
+            if self._tuned is not None:
+                generator.len_penalty = self._tuned.lenpen
             _leave_one_scalar_to_fairseq(generator)
         return generator
 
@@ -104,6 +113,7 @@ class CalibratedDecoding:
         direction = f"{flags.source_lang}-{flags.target_lang}"
         file, calibration = choose.calibration_of(flags.calibration, direction)
         calibrators = [None] * len(models)
+        self._tuned = None
         if calibration is not None:
             if getattr(args, "temperature", 1.0) != 1.0:
                 raise UserError(
@@ -111,6 +121,9 @@ class CalibratedDecoding:
                 )
             strict = str(flags.calibration_mismatch) != "warn"
             calibrators = choose.calibrators(calibration, file, paths, self.target_dictionary, strict)
+            if str(getattr(flags, "tuned_decoding", "use")) == "use":  # checkpoints of earlier versions lack it
+                self._tuned = tuned.decoding_for(calibration, file, args)
+                calibrators = tuned.adjusted_all(calibrators, self._tuned, self.target_dictionary.eos())
         if flags.sentence_confidence:
             self._confidence = _confidence(file, calibration, args)
         names = paths or ["the model in training"] * len(models)

@@ -58,6 +58,8 @@ class Model:
     def __init__(self, folder: str | Path, threads: int = 0, device: str = "cpu", compute_type: str = "default"):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
+        #: the tuned length penalty, 1 where there is none (and in folders of earlier versions)
+        self.lenpen = self.record.get("lenpen", 1.0)
         threads = threads or os.cpu_count() or 1
         if compute_type == "default" and self.record.get("quantization", "float32") == "float32":
             compute_type = "float32"
@@ -150,6 +152,9 @@ def _read_record(folder):
         raise UserError(f"{path}: damaged ({error}): export the model again") from None
     if not isinstance(record, dict) or (record.get("format"), record.get("version")) != (FORMAT, VERSION):
         raise UserError(f"{path}: not a record that this version reads: export the model again")
+    lenpen = record.get("lenpen", 1.0)
+    if not isinstance(lenpen, int | float) or not math.isfinite(lenpen):
+        raise UserError(f"{path}: damaged (lenpen {lenpen!r:.50}): export the model again")
     return record
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sacrebleu import significance
 from sacrebleu.metrics import BLEU, lib_ter
-from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.base import Metric, Score
 
 TOKENIZERS = tuple(BLEU.TOKENIZERS)  #: what BLEU's `tokenize` can be: 13a, intl, zh, char, ja-mecab, flores200, …
 _SELECTED = 1 << 21  # sentences of all trials whose sums are made at once
@@ -49,6 +49,37 @@ class SentenceStatistics:
     def signature(self) -> str:
         """sacreBLEU's signature, say nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0."""
         return str(self.metric.get_signature())
+
+
+class MeanOfSegments(Metric):
+    """A corpus score that is the mean of scores of segments, as sacreBLEU's significance tests take it.
+
+    signature: text. The statistics of a segment are (score, 1), so that sums of them give the mean.
+    """
+
+    def __init__(self, name: str, signature: str):
+        super().__init__()
+        self.name = name
+        self._text = signature
+
+    def get_signature(self) -> Any:
+        """The text."""
+        return self._text
+
+    def _compute_score_from_stats(self, stats):
+        return Score(self.name, float(stats[0]) / float(stats[1]) if stats[1] else 0.0)
+
+    def _aggregate_and_compute(self, stats):
+        return self._compute_score_from_stats(np.sum(stats, axis=0))
+
+    def _preprocess_segment(self, sent):
+        return sent
+
+    def _extract_reference_info(self, refs):
+        return {}
+
+    def _compute_segment_statistics(self, hypothesis, ref_kwargs):
+        raise NotImplementedError("the scores come from outside")
 
 
 def bootstrap_scores(metric: SentenceStatistics, counts: np.ndarray, samples: int, seed: int) -> np.ndarray:

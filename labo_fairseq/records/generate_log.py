@@ -104,6 +104,24 @@ def shows_subwords(sentences: list[Sentence]) -> bool:
     )
 
 
+def log_lines(sentence: Sentence) -> str:
+    """The lines of one sentence as fairseq-generate prints them; `parse_generate_log` gives the same Sentence back."""
+    i = sentence.id
+    sides = ("S", sentence.source), ("T", sentence.target)
+    lines = [f"{kind}-{i}\t{text}" for kind, text in sides if text is not None]
+    for hypothesis in sentence.hypotheses:
+        lines.append(f"H-{i}\t{hypothesis.score}\t{' '.join(hypothesis.tokens)}")
+        if hypothesis.text is not None:
+            lines.append(f"D-{i}\t{hypothesis.score}\t{hypothesis.text}")
+        if hypothesis.positional_scores is not None:
+            lines.append(f"P-{i}\t" + " ".join(f"{score:.4f}" for score in hypothesis.positional_scores))
+        if hypothesis.alignment is not None:
+            lines.append(f"A-{i}\t{hypothesis.alignment}")
+        if hypothesis.confidence is not None:
+            lines.append(f"C-{i}\t{hypothesis.confidence}")
+    return "\n".join(lines) + "\n"
+
+
 def _collect(text, lines, name):
     """Line kind -> id -> list of (line number, content)."""
     by_kind = {kind: defaultdict(list) for kind in "STHDPAC"}

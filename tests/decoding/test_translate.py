@@ -305,3 +305,28 @@ def test_what_the_engine_cannot_do(exported, checkpoint, tiny_bin, tmp_path, cap
     assert main([command, *map(str, line), *flags]) == 2
     err = capsys.readouterr().err
     assert message in err and len(err.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--lenpen", 3], ["--lenpen", 1]])
+def test_the_tuned_length_penalty_is_the_default(exported, tiny_bin, tmp_path, capsys, flags):
+    """Of the record alone, so that a folder with it must give what --lenpen gives on one without."""
+    shutil.copytree(exported["plain"], tmp_path / "tuned")
+    record = tmp_path / "tuned" / "labo.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "lenpen": 0.2}))
+    outputs = []
+    for folder, line in ((tmp_path / "tuned", flags), (exported["plain"], flags or ["--lenpen", 0.2])):
+        assert main(list(map(str, ["translate", folder, "--data", tiny_bin, "--beam", 5, *line]))) == 0
+        outputs.append(capsys.readouterr())
+    assert outputs[0].out == outputs[1].out
+    assert ("tuned length penalty 0.2" in outputs[0].err) == (not flags)
+
+
+@pytest.mark.parametrize("lenpen", ['"1"', "null", "[1]", "NaN", "true-ish"])
+def test_a_damaged_length_penalty_is_one_line(exported, tmp_path, capsys, lenpen):
+    shutil.copytree(exported["plain"], tmp_path / "damaged")
+    record = tmp_path / "damaged" / "labo.json"
+    text = record.read_text()
+    record.write_text(text.replace('"lenpen": 1.0', f'"lenpen": {lenpen}'))
+    assert record.read_text() != text
+    assert main(["translate", str(tmp_path / "damaged")]) == 2
+    assert "labo.json: damaged" in capsys.readouterr().err
