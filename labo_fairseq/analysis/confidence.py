@@ -117,8 +117,9 @@ def table_of_summary(histograms):
         numbers = [f"{value:.3f}" for value in (h.mean, h.median, h.surprisal, h.entropy)]
         rows.append([h.system, h.split, str(h.sentences), str(h.tokens), *numbers])
     notes = [
-        "surprisal: mean of -log2 p in bits, 0 where the model is always certain; entropy: of the histogram in bits, "
-        "0 where all probabilities fall into one bin, the higher the more evenly they are spread"
+        "surprisal: mean of -log2 p in bits, 0 where the model is always certain; entropy: how evenly these "
+        "probabilities spread over the bins from 0 to 1, in bits, 0 where one bin holds them all (the model's own "
+        "predictions may be surer or less sure than that)"
     ]
     return TextTable("probabilities of the chosen tokens, the end of the sentence included", rows, notes)
 

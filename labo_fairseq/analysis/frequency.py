@@ -11,11 +11,13 @@ import math
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..records.messages import warn
 from ..records.text import read_text, split_lines
 
 NAMES = ("most", "medium", "least")
 _DIGITS = 18  # of a count: more are no count of tokens, and from 4,300 on Python refuses them
-MAX_UNKNOWN = 0.01  # share of tokens; the subwords of a corpus are all but never unknown to its own dictionary
+# shares of tokens: more than this is worth a word, and more than that is another corpus, or words instead of subwords
+USUALLY_UNKNOWN, MAX_UNKNOWN = 0.01, 0.1
 
 
 def _mean(counts):
@@ -83,14 +85,20 @@ def unknown_tokens(lines, counts, file, dictionary):
     )
 
 
-def check_unknown(lines, counts, file, dictionary, most=MAX_UNKNOWN):
-    """Raises UserError where more than a share `most` of the tokens of a text are not in the dictionary."""
+def check_unknown(lines, counts, file, dictionary, most=None):
+    """Warns where more tokens of a text than usual are not in the dictionary.
+
+    A small corpus has some; the wrong dictionary, or words in place of subwords, leave many. Raises UserError where
+    their share is above `most`, or above MAX_UNKNOWN where that is None.
+    """
     unknown = unknown_tokens(lines, counts, file, dictionary)
-    if unknown.share > most:
+    if unknown.share > (MAX_UNKNOWN if most is None else most):
         raise UserError(
             f"{unknown}: give the dictionary of this corpus and the text in its subwords (as in bpe/test.XX), or raise "
             "--max-unknown"
         )
+    if unknown.share > (USUALLY_UNKNOWN if most is None else most):
+        warn(f"{unknown}: they count as never seen")
 
 
 def frequency_scores(lines, counts, score="mean"):

@@ -1,5 +1,6 @@
 """The references that translations are scored against: one text or several, mended where they are in pieces."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class References:
 
     files: tuple[str, ...]  #: as they were given; one file may hold several references
     texts: tuple[list[str], ...]  #: lines of each reference
-    detokenized_as: str | None = None  #: language, where any of them was in Moses tokens and was detokenized
+    detokenized_as: str | None = None  #: language as which systems in Moses tokens are detokenized; None: they are not
 
     @property
     def first(self) -> list[str]:
@@ -74,6 +75,30 @@ def read_references(
     pairs = [mended(text, name, tokenized, language or "en") for text, name in zip(texts, names, strict=True)]
     detokenized = any(was for _, was in pairs)
     return References(tuple(files), tuple(text for text, _ in pairs), (language or "en") if detokenized else None)
+
+
+def of_test_set(name: str, pair: str) -> list[str]:
+    """Files of the references of one of sacreBLEU's test sets, such as wmt14 and en-de, fetched where they are missing.
+
+    Raises UserError where there is no such set or pair, or it cannot be fetched.
+    """
+    from sacrebleu import utils
+
+    sets = utils.get_available_testsets()
+    if name not in sets:
+        near = difflib.get_close_matches(name, sets, 3, 0.4)
+        raise UserError(f"--test-set: {name}: no set of sacreBLEU's: try {' or '.join(near or sorted(sets)[-3:])}")
+    pairs = utils.get_langpairs_for_testset(name)
+    if pair not in pairs:
+        raise UserError(f"--language-pair: {pair}: {name} has {', '.join(sorted(pairs))}")
+    try:
+        return utils.get_reference_files(name, pair)
+    except (Exception, SystemExit) as error:  # whatever the network raises; sacreBLEU exits over a certificate
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"--test-set: {name}: cannot be fetched to {utils.SACREBLEU_DIR} ({reason}): try again with a "
+            "connection, or give --reference"
+        ) from None
 
 
 def tokenizer_for(references: References, tokenize: str | None, language: str | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import UserError
+from ..measures.warmup import AUTO, warmup_updates
 from ..records.run_files import run_in
 from ..records.run_folder import method_name
 from ..records.tables import TextTable, shown
@@ -13,8 +14,6 @@ from ..records.train_log import read_train_log
 from . import systems
 from .bleu import Score
 from .test_set import prepared
-
-LABO_WARMUP_UPDATES = 5000
 
 
 @dataclass
@@ -82,8 +81,7 @@ def _add_training(run, files, _tested):
     if log.best:
         run.perplexity = 2 ** min(log.best.nll_loss, 1000)  # a float holds no more
     if run.method.startswith("labo ") and run.updates:
-        warmup = _integer(settings, "smoothing_warmup_updates", LABO_WARMUP_UPDATES)
-        run.share_under_p_star = max(0, run.updates - warmup) / run.updates
+        run.share_under_p_star = max(0, run.updates - _warmup(settings, log)) / run.updates
     goal = _integer(settings, "max_update", log.max_update or 0)
     if run.updates < goal:
         run.problems.append(f"unfinished: {run.updates} of {goal} updates")
@@ -113,6 +111,17 @@ def _score(metric, lines):
     return metric.score(metric.count(lines))
 
 
+def _warmup(settings, log):
+    """T_w of a run of LABO: the flag's number, or what `auto` makes of the length of the run."""
+    name = "smoothing_warmup_updates"
+    # the log names the default of the version that trained
+    given = settings.get(name, log.criterion.get(name, AUTO))
+    if given != AUTO:
+        return _integer({name: given}, name, 0)
+    # --max-epoch's updates are known once they are done
+    return warmup_updates(log.max_update or (log.updates if log.criterion.get("max_epoch") else None))
+
+
 def _integer(settings, name, default):
     try:
         return int(settings.get(name, default))
@@ -135,12 +144,18 @@ COLUMNS = {
 }
 
 
+LEGEND = (
+    "share under P*: share of the updates after LABO's warm-up, which smooth with P*, the distribution that it learns, "
+    "in place of the uniform one"
+)
 PACKAGES = ("fairseq", "torch", "sacrebleu")
 
 
 def notes(runs):
     """Lines that belong below the table: signatures, versions and, for made-up data, that it is."""
     lines = [f"{name}: {signature}" for name, signature in _signatures(runs)]
+    if any(run.share_under_p_star is not None for run in runs):
+        lines.append(LEGEND)
     if any(run.synthetic for run in runs):
         lines.append("synthetic corpus: made from a grammar; these scores say nothing about real translation")
     lines.append(", ".join(f"{name} {version}" for name, version in versions().items()))

@@ -1,9 +1,8 @@
 """A table of scores: several systems, several metrics, training seeds or significance tests beside them."""
 
-from tqdm import tqdm
-
 from ..errors import UserError
 from ..measures import significance
+from ..progress import progress
 from ..records.tables import TextTable, shown
 from . import bleu, systems
 from .references import of_lines
@@ -74,7 +73,7 @@ def score_table(named, names, references, lowercase=False, tests=(), settings=No
         warn_of_words(names, references.first, references.name)
     groups = [[_scored_texts(system, references, tokenized) for system in g] for g in named.values()]
     table = Table(named, _notes(several, tests, settings))
-    for name in tqdm(names, desc="scores", unit="metric", leave=False, disable=None):
+    for name in progress(names, "scores", "metric"):
         heading, entry = _entry(name, groups, lowercase, tests, settings or {}, tokenize)
         table.scores[heading] = entry
     return table

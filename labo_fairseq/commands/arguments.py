@@ -1,9 +1,18 @@
 """Arguments that several commands share."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..analysis import bleu
-from ..analysis.frequency import MAX_UNKNOWN, SCORES, check_unknown, frequency_scores, read_dictionary, split_by_score
+from ..analysis.frequency import (
+    MAX_UNKNOWN,
+    SCORES,
+    USUALLY_UNKNOWN,
+    check_unknown,
+    frequency_scores,
+    read_dictionary,
+    split_by_score,
+)
 from ..analysis.references import read_references, tokenizer_for
 from ..errors import UserError
 from ..measures import significance
@@ -35,7 +44,11 @@ def add_reference_arguments(parser, required, what="reference text"):
         help=f"how BLEU splits words, as sacrebleu -tok: {', '.join(bleu.TOKENIZERS)} (default: that of --language, "
         "else 13a)",
     )
-    parser.add_argument("--language", metavar="XX", help="target language, such as zh, for --tokenize")
+    parser.add_argument(
+        "--language",
+        metavar="XX",
+        help="target language, such as zh, for --tokenize; text that looks tokenized is detokenized as this language",
+    )
 
 
 def references_of(args, tokenized=False):
@@ -45,6 +58,8 @@ def references_of(args, tokenized=False):
     if tokenized and args.tokenize is not None:
         raise UserError("--tokenize: is for detokenized text: leave out --tokenized, or --tokenize")
     references = read_references(args.reference, args.num_refs, tokenized, args.language)
+    if args.language and not tokenized:
+        references = replace(references, detokenized_as=args.language)
     return references, None if tokenized else tokenizer_for(references, args.tokenize, args.language)
 
 
@@ -149,7 +164,11 @@ def add_split_arguments(parser, required):
         "--size", type=int, metavar="N", help="sentences per split, as 2400 in LABO (default: all equal)"
     )
     group.add_argument(
-        "--max-unknown", type=float, default=MAX_UNKNOWN, metavar="SHARE", help="of tokens not in the dictionary"
+        "--max-unknown",
+        type=float,
+        metavar="SHARE",
+        help=f"refuse a text with a larger share of tokens that are not in the dictionary (default: {MAX_UNKNOWN}, "
+        f"with a warning from {USUALLY_UNKNOWN} on)",
     )
 
 
@@ -158,7 +177,7 @@ def check_split_arguments(args):
     for name, value in (("parts", args.parts), ("size", args.size)):
         if value is not None and value < 1:
             raise UserError(f"--{name}: {value}: must be 1 or more")
-    if not 0 <= args.max_unknown <= 1:
+    if args.max_unknown is not None and not 0 <= args.max_unknown <= 1:
         raise UserError(f"--max-unknown: {args.max_unknown}: must be a share, between 0 and 1")
 
 
@@ -179,7 +198,10 @@ def checkpoints_of(args):
     for argument in args.system:
         name, equals, file = argument.partition("=")
         if not (name and equals and file) or not name.isprintable() or name.startswith("#"):
-            raise UserError(f"--system: {argument}: must read NAME=CKPT, the name printable and not beginning with '#'")
+            raise UserError(
+                f"--system: {argument}: write NAME=CKPT, such as labo=runs/labo/checkpoint_best.pt, with a printable "
+                "name that does not begin with '#'"
+            )
         if name in folders:
             raise UserError(f"--system: {name}: is the name of a RUN too: choose another")
         if Path(file) in groups.get(name, []):

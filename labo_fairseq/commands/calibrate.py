@@ -28,6 +28,7 @@ import tempfile
 
 from ..errors import UserError
 from ..files import result_folder, write_aside
+from ..measures.calibration import legend
 from ..records.reliability import write_reliability
 from ..records.tables import table_of
 from .numbers import count, seed
@@ -167,4 +168,4 @@ def _show(calibration, as_json):
         if when != "warnings"
         for group, row in groups.items()
     ]
-    print(table_of("", rows).as_tsv())
+    print(table_of("", rows, notes=legend(rows[0])).as_tsv())

@@ -20,12 +20,11 @@ import json
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..analysis import classification
 from ..errors import UserError
 from ..figures import image_sections, image_training
 from ..figures.page import write_page
+from ..progress import progress
 from ..records.run_folder import named_folders, seeds_together
 from ..vision.stored_predictions import ensure_predictions
 from .arguments import checkpoints_of
@@ -56,7 +55,7 @@ def run(args):
         raise UserError(f"--fit-share: {args.fit_share} is out of range: give a number in (0, 1]")
     groups = checkpoints_of(args)
     everything = [checkpoint for paths in groups.values() for checkpoint in paths]
-    for checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
+    for checkpoint in progress(everything, "checkpoints", "checkpoint"):
         ensure_predictions(checkpoint, (args.subset, args.fit_subset), args.data, args.cpu)
     subsets = (args.subset, args.fit_subset, args.fit_share)
     systems = {name: [classification.seed_of(c, *subsets) for c in paths] for name, paths in groups.items()}
@@ -96,7 +95,7 @@ def _write_page(systems, folders, pictures, args):
     text += f"Temperatures are fitted to {100 * args.fit_share:g}% of the {args.fit_subset} images."
     try:
         out.mkdir(parents=True, exist_ok=True)
-        builders = tqdm(image_sections.SECTIONS, desc="report", unit="section", leave=False, disable=None)
+        builders = progress(image_sections.SECTIONS, "report", "section")
         sections = [build(systems, out) for build in builders]
         sections += filter(None, [image_training.training(folders, systems, out)])
         sections += filter(None, [image_sections.mistakes(systems, pictures)])

@@ -1,10 +1,11 @@
 """Show what is installed, which mends of the bridge are active, and what to do where something does not work.
 
     labo doctor
+    labo doctor --verbose
     labo doctor --json | python -m json.tool
 
-The table says what was checked, its state (ok, active, needless, none, off, missing, failed, untried), details, and
-what to do.
+Where all is well one line says so; where not, a table tells what is wrong and what to do. With --verbose the table has
+a row for everything that was checked, with its state (ok, active, needless, none, off, missing, failed, untried).
 Exit code 0: training and translation would work here; 1: they would not.
 """
 
@@ -58,7 +59,8 @@ UNTRIED = Row("fairseq commands", "untried", "first do what the rows above say")
 
 def add_arguments(parser):
     """The options of `labo doctor`."""
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--verbose", action="store_true", help="print a row for everything, also for each mend")
+    parser.add_argument("--json", action="store_true", help="print all rows as JSON")
 
 
 def run(args):
@@ -69,9 +71,28 @@ def run(args):
     works = not any(row.bad for row in rows)
     if args.json:
         print(json.dumps({"works": works, "rows": [asdict(row) for row in rows]}, indent=1))
+    elif works and not args.verbose:
+        print(summary(rows))
     else:
-        print(TextTable("", [HEADING, *([r.check, r.state, r.detail, r.to_do] for r in rows)]).as_tsv())
+        shown = [row for row in rows if args.verbose or row.bad or row.state in ("failed", "untried")]
+        print(TextTable("", [HEADING, *([r.check, r.state, r.detail, r.to_do] for r in shown)]).as_tsv())
     return 0 if works else 1
+
+
+def summary(rows):
+    """One line about a machine where training and translation work."""
+    of = {row.check: row for row in rows}
+    versions = ", ".join(
+        f"{name} {of[name].detail.split()[0]}" for name in ("labo_fairseq", "fairseq", "torch", "python")
+    )
+    active = sum(row.state == "active" for row in rows)
+    gpu = of["GPU"].detail if of["GPU"].state == "ok" else "no GPU (give fairseq --cpu)"
+    without = [f"{name} ({purpose})" for name, (purpose, _) in OPTIONAL.items() if of[name].state == "none"]
+    failed = [row.check for row in rows if row.state == "failed"]
+    parts = [f"training and translation work here: {versions}", f"{active} mends of the bridge active", gpu]
+    parts += [f"not installed: {', '.join(without)}"] * bool(without)
+    parts += [f"failed, but not needed: {', '.join(failed)}"] * bool(failed)
+    return "; ".join([*parts, "more: labo doctor --verbose"])
 
 
 def python_rows():

@@ -5,7 +5,9 @@
 
 softmax(z/T) is the same model with weight and bias of the output projection divided by T; embeddings that share the
 projection's weight keep their own copy then. After the conversion both models score a few made-up sentences, and the
-folder appears under its name only if they agree; the largest difference is printed.
+folder appears under its name only if they agree; the largest difference is printed. --quantization int8 stores weights
+in a byte each; how far the scores of those sentences are then off is printed too, and it is for you to judge.
+CTranslate2 runs one model: for an ensemble use fairseq-generate, or make one model of several with `labo average`.
 
 The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
 `labo doctor` says how to install it.
@@ -21,6 +23,12 @@ def add_arguments(parser):
         "--calibration", metavar="FILE", help="calibration.json of `labo calibrate`: its temperature is folded in"
     )
     parser.add_argument(
+        "--quantization",
+        metavar="TYPE",
+        default="float32",
+        help="how the weights are stored: float32, float16, bfloat16, int16, int8, int8_float16 or int8_bfloat16",
+    )
+    parser.add_argument(
         "--calibration-mismatch",
         choices=["refuse", "warn"],
         default="refuse",
@@ -32,8 +40,11 @@ def run(args):
     """Convert, and print what was folded in; returns 0. Raises UserError on bad input."""
     from ..decoding.export import export_ctranslate2
 
-    temperature, difference = export_ctranslate2(
-        args.ctranslate2, args.data, args.out, args.calibration, args.calibration_mismatch
+    done = export_ctranslate2(
+        args.ctranslate2, args.data, args.out, args.calibration, args.calibration_mismatch, args.quantization
     )
-    print(f"temperature\t{temperature:.6g}\nlargest_difference_nats\t{difference:.2g}\nfolder\t{args.out}")
+    print(f"temperature\t{done.temperature:.6g}\nlargest_difference_nats\t{done.difference:.2g}")
+    if done.quantization_difference is not None:
+        print(f"quantization_difference_nats\t{done.quantization_difference:.2g}")
+    print(f"folder\t{args.out}")
     return 0

@@ -26,11 +26,11 @@ import json
 import sys
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import result_folder
 from ..noise import estimate as noise_estimate
+from ..progress import progress
 from ..records.tables import TextTable, shown
 from ..vision.stored_predictions import predictions_of
 from .numbers import seed
@@ -76,7 +76,7 @@ def _estimate(args):
     if args.samples < 1:
         raise UserError(f"--samples: {args.samples}: must be 1 or more")
     rows = []
-    for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
+    for folder in progress(args.runs, "runs", "run"):
         (images,) = predictions_of(folder, [args.subset], args.data, args.cpu)
         rows.append({"run": folder, **_estimate_row(images, args)})
     for row in rows:
@@ -97,7 +97,7 @@ def _compare(args):
     from ..noise.optimal import uniform_losses
 
     comparisons = []
-    for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
+    for folder in progress(args.runs, "runs", "run"):
         train, test = predictions_of(folder, ["train", args.subset], args.data, args.cpu)
         comparisons.append(compare.comparison(folder, train, test))
     comparisons.sort(key=lambda one: (one.type, one.clean_rate, one.p))

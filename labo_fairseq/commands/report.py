@@ -22,7 +22,7 @@ the page's path and size.
 """
 
 from ..analysis import bleu, systems
-from ..analysis.frequency import MAX_UNKNOWN
+from ..analysis.frequency import USUALLY_UNKNOWN
 from ..errors import UserError
 from ..figures.report import Settings, write_report
 from .arguments import (
@@ -51,7 +51,7 @@ def add_arguments(parser):
         "--size", type=int, metavar="N", help="sentences per frequency split (default: three equal parts)"
     )
     parser.add_argument(
-        "--max-unknown", type=float, default=MAX_UNKNOWN, metavar="SHARE",
+        "--max-unknown", type=float, default=USUALLY_UNKNOWN, metavar="SHARE",
         help="of source tokens not in the dictionary; a warning says where they are more",
     )  # fmt: skip
     group = parser.add_argument_group("without a prepared corpus")

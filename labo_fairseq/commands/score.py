@@ -4,6 +4,7 @@
   labo score --reference raw/test.en --system a=a.txt --system b=b.txt --metrics bleu ter --significance both
   labo score --reference raw/test.en --system ls=seed1/gen.txt --system ls=seed2/gen.txt --system labo=...
   labo score --tokenized --system labo=labo/generate-test.txt
+  labo score -t wmt14 -l en-de --system labo=labo/generate-test.txt
 
 A system is a text file, one sentence per line, or the output of fairseq-generate (told by its content, plain or gzip).
 Of such a log the D- lines are scored: they are detokenized if generation ran with --tokenizer moses. With --tokenized
@@ -26,6 +27,7 @@ import json
 from dataclasses import asdict
 
 from ..analysis import bleu, systems
+from ..analysis.references import of_test_set
 from ..analysis.score import score_table
 from ..errors import UserError
 from ..measures import significance
@@ -42,6 +44,8 @@ DEFAULT_METRICS = ("bleu", "chrf2")
 def add_arguments(parser):
     """Declare the arguments of `labo score`."""
     add_reference_arguments(parser, required=False, what="reference text; optional with --tokenized and logs")
+    parser.add_argument("-t", "--test-set", metavar="NAME", help="sacreBLEU's references, such as wmt14")
+    parser.add_argument("-l", "--language-pair", metavar="XX-YY", help="of --test-set, such as en-de")
     parser.add_argument(
         "--system",
         metavar="NAME=FILE",
@@ -73,6 +77,7 @@ def run(args):
     if args.compound_split or args.tokenized:
         names = list(bleu.TOKENIZED) if args.compound_split else ["tokenized"]
     tokenized = names[0] in bleu.TOKENIZED
+    _take_test_set(args)
     if args.reference is None and not tokenized:
         raise UserError("--reference: missing: give the detokenized reference text")
     references, tokenize = references_of(args, tokenized)
@@ -87,6 +92,18 @@ def run(args):
     )
     print(_as_json(table, args.reference) if args.json else table.as_tsv(args.width))
     return 0
+
+
+def _take_test_set(args):
+    """Put sacreBLEU's references where --reference would be, and the target language where --language would be."""
+    if (args.test_set is None) != (args.language_pair is None):
+        raise UserError("--test-set, --language-pair: one needs the other, as in -t wmt14 -l en-de")
+    if args.test_set is None:
+        return
+    if args.reference is not None:
+        raise UserError("--test-set: has references of its own: leave out --reference")
+    args.reference = of_test_set(args.test_set, args.language_pair)
+    args.language = args.language or args.language_pair.rpartition("-")[2]
 
 
 def _as_json(table, reference):

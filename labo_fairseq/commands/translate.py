@@ -46,13 +46,20 @@ def add_arguments(parser):
         help=f"join subwords in S-, T-, H- and D- lines; without a value those marked {BPE_MARK.strip()}",
     )
     parser.add_argument("--tokenizer", choices=["moses"], help="detokenize S-, T- and D- lines")
+    parser.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu", help="where to translate")
+    parser.add_argument(
+        "--compute-type",
+        metavar="TYPE",
+        default="default",
+        help="of CTranslate2: float32, int8 and others; default: that of the exported weights",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
 
 
 def run(args):
     """Translate and print; returns 0. Raises UserError on bad input."""
     search = _search(args)
-    model = Model(args.model, args.threads)
+    model = Model(args.model, args.threads, args.device, args.compute_type)
     show = Display(args.remove_bpe, args.tokenizer, model.record["target_lang"])
     sentences = (
         Binaries(args.data, args.gen_subset, model.record, args.remove_bpe) if args.data else from_text(args.input)

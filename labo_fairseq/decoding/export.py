@@ -1,13 +1,14 @@
 """A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,35 +28,62 @@ _ACTIVATIONS = {
 }
 
 
+# how the weights are stored; the type of the computation that goes with each is `labo translate`'s default
+QUANTIZATIONS = ("float32", "float16", "bfloat16", "int16", "int8", "int8_float16", "int8_bfloat16")
+
+
+class Exported(NamedTuple):
+    """temperature: folded in; difference: largest one of a token's score between fairseq and the engine in float32,
+    nats; quantization_difference: the same once the weights are quantized, None where they are not."""
+
+    temperature: float
+    difference: float
+    quantization_difference: float | None
+
+
 def export_ctranslate2(
-    checkpoint: str | Path, data: str | Path, out: str | Path, calibration: Any = None, mismatch: str = "refuse"
-) -> tuple[float, float]:
-    """Write the folder `out` with a checkpoint as a CTranslate2 model; returns (temperature, largest difference, nats).
+    checkpoint: str | Path,
+    data: str | Path,
+    out: str | Path,
+    calibration: Any = None,
+    mismatch: str = "refuse",
+    quantization: str = "float32",
+) -> Exported:
+    """Write the folder `out` with a checkpoint as a CTranslate2 model.
 
     data: folder of fairseq's binaries; calibration: file whose temperature is folded in; mismatch: as of
-    `folded_temperature`. Nothing is written where the two models disagree. Raises UserError on bad input.
+    `folded_temperature`; quantization: of QUANTIZATIONS. Nothing is written where the two models disagree in float32.
+    Raises UserError on bad input.
     """
+    if quantization not in QUANTIZATIONS:
+        raise UserError(f"--quantization: {quantization}: choose from {', '.join(QUANTIZATIONS)}")
     ctranslate2 = import_ctranslate2()
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already: name a new folder, or remove this one")
     model, task = load_fairseq_model(checkpoint, data)
     temperature = folded_temperature(calibration, checkpoint, task.target_dictionary, mismatch) if calibration else 1.0
-    spec = transformer_spec(model, task, temperature)
     with _folder_aside(out) as aside:
-        spec.validate()
-        spec.optimize()
-        spec.save(str(aside))
-        record = _record(checkpoint, task, model, temperature)
-        (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        translator = ctranslate2.Translator(str(aside), compute_type="float32")
-        difference = largest_difference(translator, model, task, temperature)
+
+        def saved_difference(kind, compute_type):
+            # optimize() quantizes in place, in the memory of the model itself
+            spec = transformer_spec(copy.deepcopy(model), task, temperature)
+            spec.validate()
+            spec.optimize(quantization=None if kind == "float32" else kind)
+            spec.save(str(aside))
+            translator = ctranslate2.Translator(str(aside), compute_type=compute_type)
+            return largest_difference(translator, model, task, temperature)
+
+        difference = saved_difference("float32", "float32")
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{checkpoint}: the converted model gives other scores (by {difference:.3g} nats): it has a part "
                 "that CTranslate2 does not compute: use fairseq-generate"
             )
-    return temperature, difference
+        quantized = None if quantization == "float32" else saved_difference(quantization, "default")
+        record = _record(checkpoint, task, model, temperature) | {"quantization": quantization}
+        (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return Exported(temperature, difference, quantized)
 
 
 def import_ctranslate2() -> Any:

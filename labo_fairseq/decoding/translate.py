@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
+from ..progress import progress
 from .export import FORMAT, RECORD, VERSION, import_ctranslate2
 
 EOS, PAD, BOS, UNK = "</s>", "<pad>", "<s>", "<unk>"
@@ -48,19 +49,23 @@ class Search:
 
 
 class Model:
-    """An exported model on the CPU, in float32.
+    """An exported model.
 
-    folder: made by `labo export`. threads: 0 for as many as there are cores. Raises UserError where it cannot be used.
+    folder: made by `labo export`. threads: 0 for as many as there are cores. device: "cpu", "cuda" or "auto".
+    compute_type: of CTranslate2; "default" is that of the stored weights. Raises UserError where it cannot be used.
     """
 
-    def __init__(self, folder: str | Path, threads: int = 0):
+    def __init__(self, folder: str | Path, threads: int = 0, device: str = "cpu", compute_type: str = "default"):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
         threads = threads or os.cpu_count() or 1
+        if compute_type == "default" and self.record.get("quantization", "float32") == "float32":
+            compute_type = "float32"
+        _check_device(ctranslate2, device, compute_type)
         try:
             # a few sentences to each thread: several threads on one small matrix would wait for each other
             self._translator = ctranslate2.Translator(
-                str(folder), compute_type="float32", inter_threads=threads, intra_threads=1
+                str(folder), device=device, compute_type=compute_type, inter_threads=threads, intra_threads=1
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: CTranslate2 cannot load it ({error}): export it again") from error
@@ -109,6 +114,17 @@ class Model:
             translations.sort(key=lambda translation: -translation.score)
             scored.append(translations[: search.nbest])
         return scored
+
+
+def _check_device(ctranslate2, device, compute_type):
+    """Raises UserError where the device is not there or cannot compute in that type."""
+    if device == "cuda" and not ctranslate2.get_cuda_device_count():
+        raise UserError("--device cuda: CTranslate2 sees no CUDA device: leave it out, or see labo doctor --verbose")
+    if device == "auto":
+        device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    able = ctranslate2.get_supported_compute_types(device)
+    if compute_type != "default" and compute_type not in able:
+        raise UserError(f"--compute-type: {compute_type}: this {device} has {', '.join(sorted(able))}, or default")
 
 
 def batches(sentences: list[Sentence], max_tokens: int, batch_size: int | None = None) -> Iterator[list[Sentence]]:
@@ -243,9 +259,7 @@ class Clock:
     """Time spent in the engine, shown as a progress bar and, as fairseq does, in one line at the end."""
 
     def __init__(self, total: int | None):
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, unit=" sentences", disable=None)
+        self._bar = progress(None, "translate", "sentence", total)
         self._seconds = 0.0
         self._tokens = 0
         self._sentences = 0

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import utils
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..functional.calibration import TokenStatistics
+from ..progress import progress
 from .batches import batches
 from .loading import is_of_images
 from .projection import hidden_states
 
 # logits of a chunk: as many as stay in the cache on a CPU, as few launches as memory allows on a GPU
 _CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
-_PATIENCE = 2  # seconds after which a pass shows a progress bar
 _SHOWN = 5  # sentence ids that an error message lists
 
 
@@ -71,7 +70,7 @@ class Tokens:
         index = torch.arange(len(self)) if index is None else index
         weight = self.members[0].weight
         pieces = index.split(max(1, _CHUNK[weight.device.type] // len(weight)))
-        for rows in tqdm(pieces, desc="tokens: one pass", unit="chunk", leave=False, delay=_PATIENCE):
+        for rows in progress(pieces, "tokens: one pass", "chunk"):
             yield rows, *(x[rows].to(weight.device) for x in (self.target, self.position, self.source_length))
 
     def statistics(self, candidates: list[list], index: torch.Tensor | None = None) -> list[TokenStatistics]:

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..analysis import bleu, classification, confidence, frequency, splits, systems, test_set, words
 from ..analysis.references import References
 from ..analysis.runs import COLUMNS, notes, read_run_files
@@ -14,6 +12,7 @@ from ..analysis.test_set import TestSet
 from ..errors import UserError
 from ..files import result_folder
 from ..measures import significance
+from ..progress import progress
 from ..records import predictions
 from ..records.messages import warn
 from ..records.reliability import read_reliability
@@ -58,7 +57,9 @@ class Settings:
     title: str = "Translation systems compared"
     examples: int = 5  #: sentences won and lost of each system
     size: int | None = None  #: sentences of a frequency split; None for three equal parts
-    max_unknown: float = frequency.MAX_UNKNOWN  #: share of source tokens outside of the dictionary, above it: a warning
+    max_unknown: float = (
+        frequency.USUALLY_UNKNOWN
+    )  #: share of source tokens outside of the dictionary, above it: a warning
     tests: str = "both"  #: of measures.significance.TESTS
     samples: int = significance.SAMPLES
     trials: int = significance.TRIALS
@@ -88,7 +89,7 @@ def write_report(runs, settings):
 def _write(runs, translated, settings):
     sections = []
     steps = (_runs, _curves, _scores, _splits, _confidence, _calibration, _decoding, _examples, _sentences)
-    for step in tqdm(steps, desc="report", unit="section", leave=False, disable=None):
+    for step in progress(steps, "report", "section"):
         section = step(runs, translated, settings)
         if section:
             sections.append(section)
@@ -154,7 +155,7 @@ def _outputs(groups, lines, tested, runs, settings):
     metric = tested.references.metric("chrf2", tested.lowercase)
     segment = settings.segmenter(tested.corpus) if settings.segmenter and tested.corpus else None
     found = {}
-    for name, (system, *_) in tqdm(groups.items(), desc="sentences", unit="system", leave=False, disable=None):
+    for name, (system, *_) in progress(groups.items(), "sentences", "system"):
         run = runs[system.name]
         bins = read_reliability(run.calibration_folder) if run.calibration_folder else None
         before = [row for row in bins or [] if row["when"] == "before" and row["count"]]

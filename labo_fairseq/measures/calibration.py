@@ -9,7 +9,7 @@ of arrays here, functional/calibration.py of tensors on any device. Measures tha
 risk and coverage) need all of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -208,6 +208,27 @@ def bootstrap_ece(
         weight = np.bincount(rng.integers(sentences, size=sentences), minlength=sentences)
         values.append(np.abs(weight @ gap).sum() / (weight @ size))
     return np.array(values)
+
+
+# what the columns of a table of calibration mean, for the lines below it
+LEGEND = {
+    "ece": "expected calibration error: how far the probability of the chosen token lies from how often it is right, "
+    "in the mean over bins of equal width; 0 is best",
+    "ece_low, ece_high": "95 % interval of the ece over samples of sentences",
+    "ece_calibrated_model, ece_calibrated_model_high": "ece by chance of a perfectly calibrated model with these "
+    "probabilities: its mean, and what 2.5 % of samples exceed; an ece above it is miscalibration",
+    "mce": "the same as ece, of the worst bin",
+    "adaptive_ece": "the same as ece, in bins that hold equally many tokens",
+    "nll": "negative log-likelihood of the right token, in nats",
+    "brier": "mean squared distance of the probabilities from the right token, 0 to 2",
+    "risk_coverage_area": "mean share of errors while only the surest tokens are kept; 0 is best",
+}
+
+
+def legend(columns: Iterable[str]) -> list[str]:
+    """The lines of LEGEND for the columns that a table has."""
+    have = set(columns)
+    return [f"{names}: {text}" for names, text in LEGEND.items() if have & set(names.split(", "))]
 
 
 def ece_figures(confidence: np.ndarray, correct: np.ndarray, sentence: np.ndarray, bins: int = BINS) -> dict:

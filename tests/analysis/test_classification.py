@@ -164,7 +164,7 @@ def test_the_report_needs_neither_the_model_nor_torch(tmp_path):
     [
         ([], "none given"),
         (["nowhere"], "no such folder"),
-        (["--system", "a"], "must read NAME=CKPT"),
+        (["--system", "a"], "write NAME=CKPT, such as"),
         (["--system", "a=nowhere.pt"], "no such file"),
         (["--system", "a=one/x.pt", "--system", "a=one/x.pt"], "given twice"),
         (["--system", "a=one/x.pt", "--system", "b=two/x.pt"], "other images or classes than a"),

@@ -82,8 +82,9 @@ def test_golden_row_and_notes(folder):
     signature = sacrebleu(folder / "data/raw/test.en", *cased, "-f", "text").split(" = ")[0].removeprefix("BLEU|")
     assert notes[0] == f"# BLEU: {signature}" and "case:lc" in signature
     assert "tok:none" in notes[1]
-    assert notes[2].startswith("# synthetic corpus")
-    assert "labo_fairseq 0.1.0, fairseq " in notes[3] and "torch " in notes[3] and "sacrebleu " in notes[3]
+    assert notes[2].startswith("# share under P*: share of the updates after LABO's warm-up")
+    assert notes[3].startswith("# synthetic corpus")
+    assert "labo_fairseq 0.1.0, fairseq " in notes[4] and "torch " in notes[4] and "sacrebleu " in notes[4]
     assert result.stderr == ""
 
 
@@ -182,10 +183,26 @@ def test_method_names(arguments, name):
     assert method_name(settings_of(["fairseq-train", "bin", *arguments.split()])) == name
 
 
+def share_under_p_star(folder, *flags):
+    write(folder / "labo" / "command.json", json.dumps(["fairseq-train", "--criterion", "labo", *flags]))
+    return read_run(folder / "labo").share_under_p_star
+
+
 def test_a_run_shorter_than_its_warmup_has_no_share(folder):
-    arguments = ["fairseq-train", "--criterion", "labo"]  # 5000 updates of warm-up
-    write(folder / "labo" / "command.json", json.dumps(arguments))
-    assert rows(labo("table", "labo", cwd=folder))[0]["share under P*"] == "0.00"
+    assert share_under_p_star(folder, "--smoothing-warmup-updates", "5000") == 0
+
+
+def test_the_share_of_a_warmup_that_nobody_named(folder):
+    """3 % of 1,200 updates are 36. Older versions logged their default; without --max-update it is 5,000."""
+    assert share_under_p_star(folder) == share_under_p_star(folder, "--smoothing-warmup-updates", "auto") == 0.97
+    log = (folder / "labo/train.log").read_text()
+    write(folder / "labo/train.log", log.replace("'rho': 0.5", "'rho': 0.5, 'smoothing_warmup_updates': 1000"))
+    assert share_under_p_star(folder) == pytest.approx(1 / 6)
+    endless = log.replace("'max_update': 1200", "'max_update': 0")
+    write(folder / "labo/train.log", endless)
+    assert share_under_p_star(folder) == 0
+    write(folder / "labo/train.log", endless.replace("'rho': 0.5", "'rho': 0.5, 'max_epoch': 2"))
+    assert share_under_p_star(folder) == 0.97
 
 
 def test_an_ordinary_save_dir_and_files_elsewhere(folder, tmp_path):
