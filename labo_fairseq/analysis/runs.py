@@ -102,7 +102,7 @@ def _add_scores(run, files, tested):
     )  # fmt: skip
     lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
     run.bleu = _score(references.metric("bleu", tested.lowercase, tested.tokenize), lines)
-    if tokens is not None:
+    if tokens is not None and system.sentences is not None:
         lines = systems.texts(system, tokens.first, tokens.name, tokenized=True)
         run.tokenized_bleu = _score(tokens.metric("tokenized", tested.lowercase), lines)
 

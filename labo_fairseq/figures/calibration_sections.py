@@ -109,7 +109,7 @@ def decoding(runs, out):
 
 def _table_of_sweep(rows, title):
     names = [name for name in rows[0] if not name.endswith("signature")]
-    cells = [[f"{row[n]:.4g}" if isinstance(row[n], float) else row[n] for n in names] for row in rows]
+    cells = [[f"{row[n]:.4g}" if isinstance(row[n], float) else str(row[n]) for n in names] for row in rows]
     signatures = dict.fromkeys(value for row in rows for n, value in row.items() if n == "BLEU_signature")
     return TextTable(title, [names, *cells], list(signatures))
 

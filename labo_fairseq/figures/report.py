@@ -227,10 +227,13 @@ def _scores(_runs, translated, settings):
     tested, tables = translated.test_set, []
     kinds = [(["bleu", "chrf2"], tested.references, tested.tokenize), (list(bleu.TOKENIZED), tested.tokens, None)]
     for names, references, tokenize in kinds:
-        if references is None:
+        groups = translated.groups
+        if names[0] in bleu.TOKENIZED:  # a plain text has been detokenized: it has no tokens to compare
+            groups = {name: group for name, group in groups.items() if group[0].sentences is not None}
+        if references is None or not groups:
             continue
-        testing = (translated.tests, translated.drawing, tokenize)
-        table = score_table(translated.groups, names, references, tested.lowercase, *testing)
+        testing = (translated.tests if len(groups) > 1 else (), translated.drawing, tokenize)
+        table = score_table(groups, names, references, tested.lowercase, *testing)
         tables += [
             write_table(part, settings.out, f"scores_{name}")
             for part, name in zip(table.by_metric(), names, strict=True)

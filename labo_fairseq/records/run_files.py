@@ -121,15 +121,12 @@ def find_runs(
         for seed, file in enumerate(files, 1):
             seed_name = name if seed == 1 else f"{name} ({seed})"
             runs[seed_name] = RunFiles(seed_name, translations=_file(name, file), system=name)
-    for flag, key, given in (("--log", "log", logs), ("--calibration", "calibration", calibrations)):
-        for name, path in given.items():
-            if name not in runs and flag == "--log":
-                runs[name] = RunFiles(name)
-            if name not in runs:
-                raise UserError(f"{flag}: {name}: no such system: name one of {', '.join(runs)}")
-            if not Path(path).exists():
-                raise UserError(f"{flag}: {path}: no such file: name what is there")
-            runs[name] = replace(runs[name], **{key: Path(path)})
+    for name, path in logs.items():
+        runs[name] = replace(runs.get(name, RunFiles(name)), log=_existing("--log", path))
+    for name, path in calibrations.items():
+        if name not in runs:
+            raise UserError(f"--calibration: {name}: no such system: name one of {', '.join(runs)}")
+        runs[name] = replace(runs[name], calibration=_existing("--calibration", path))
     _check_something(runs)
     if data is None:
         return runs
@@ -144,6 +141,12 @@ def _check_something(runs):
                 f"{run.folder}: has no train.log and no generate-test.txt, and not just one file of either kind: give "
                 f"the folder of a training run, or name its files: --system {run.name}=FILE --log {run.name}=FILE"
             )
+
+
+def _existing(flag, path):
+    if not Path(path).exists():
+        raise UserError(f"{flag}: {path}: no such file: name what is there")
+    return Path(path)
 
 
 def _file(name, file):
@@ -166,9 +169,9 @@ def _prepared(data):
 
 def groups_of(read: Mapping[str, T], runs: Mapping[str, RunFiles]) -> dict[str, list[T]]:
     """{name of a system: [value of each training seed]} of {name of a run: value}."""
-    with_folder = {name: value for name, value in read.items() if runs[name].folder is not None}
-    groups = seeds_together(with_folder, {name: runs[name].folder for name in with_folder})
+    folders = {name: run.folder for name, run in runs.items() if name in read and run.folder is not None}
+    groups = seeds_together({name: read[name] for name in read if name in folders}, folders)
     for name, value in read.items():
-        if name not in with_folder:
+        if name not in folders:
             groups.setdefault(runs[name].system or name, []).append(value)
     return groups

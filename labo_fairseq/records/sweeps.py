@@ -28,6 +28,8 @@ def read_sweep(path: str | os.PathLike) -> list[dict[str, Any]] | None:
         try:
             row = dict(zip(names, cells, strict=True))
             rows.append({**row, **{name: float(row[name]) for name in numbers}})
+            if path.name == "beams.tsv":
+                rows[-1]["beam"] = int(row["beam"])
         except ValueError:
             raise UserError(f"{path}: {line[:60]!r}: not {len(names)} columns as in the heading: {again}") from None
     return rows or None

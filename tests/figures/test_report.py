@@ -251,6 +251,9 @@ def test_a_log_without_p_lines_and_a_text_are_systems_too(tmp_path):
     assert result.returncode == 0, result.stderr
     html = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert "all of mbr, all of text" in html
+    # a text is detokenized: BLEU of tokens would be of its commas
+    tokenized = (tmp_path / "report/scores_tokenized.tsv").read_text(encoding="utf-8")
+    assert "mbr\t" in tokenized and "text\t" not in tokenized
     confidence = (tmp_path / "report/confidence.tsv").read_text(encoding="utf-8")
     assert "run\t" in confidence and "mbr\t" not in confidence
 
