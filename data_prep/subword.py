@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 
 import sentencepiece
-from subword_nmt.apply_bpe import BPE
+from subword_nmt.apply_bpe import BPE, read_vocabulary
 from subword_nmt.learn_bpe import learn_bpe
 
 from ..errors import UserError
@@ -32,6 +32,27 @@ def learn(kind, lines, size, path):
     Raises UserError where the text is too small for it.
     """
     {"bpe": _learn_bpe, "sentencepiece": _learn_pieces}[kind](lines, size, path)
+
+
+def take(kind, source, path):
+    """Copy the subwords of an existing model to `path`. Raises UserError where the file is none of this kind."""
+    try:
+        if kind == "bpe":
+            _check_merges(source)
+        else:
+            sentencepiece.SentencePieceProcessor(model_file=source)
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"--codes: {source}: no model of sentencepiece: give the file of the existing model") from error
+    with open(source, "rb") as original, write_aside(path, "wb") as stream:
+        stream.write(original.read())
+
+
+def _check_merges(source):
+    """subword-nmt would end the program over a line that is no merge."""
+    with open(source, encoding="utf-8", errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            if len(line.split()) != 2:
+                raise UserError(f"--codes: {source}:{number}: {line.strip()[:40]!r}: is no merge of two subwords")
 
 
 def _learn_bpe(lines, size, path):
@@ -67,17 +88,28 @@ def _learn_pieces(lines, size, path):
 
 @dataclass(frozen=True)
 class Segmenter:
-    """The learnt subwords as a line function; model is the content of the file."""
+    """The learnt subwords as a line function; path is the file, vocabulary one of `subword count` lines or None."""
 
     kind: str
     path: str
+    vocabulary: str | None = None
+    threshold: int | None = None
 
     def build(self):
         """A function line -> subwords joined by spaces."""
         if self.kind == "bpe":
             with open(self.path, encoding="utf-8") as codes:
-                bpe = BPE(codes, separator=_MARK)
+                bpe = BPE(codes, separator=_MARK, vocab=self._frequent())
             return lambda line: _by_words(bpe, line) if _NEEDS_CARE.search(line) else bpe.process_line(line)
+        return self._pieces()
+
+    def _frequent(self):
+        if self.vocabulary is None:
+            return None
+        with open(self.vocabulary, encoding="utf-8") as stream:
+            return read_vocabulary(stream, self.threshold)
+
+    def _pieces(self):
         model = sentencepiece.SentencePieceProcessor(model_file=self.path)
         return lambda line: " ".join(
             f"{piece[0]} {piece[1:]}" if piece in _CONTROL else piece for piece in model.encode(line, out_type=str)
