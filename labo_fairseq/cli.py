@@ -50,12 +50,8 @@ SUBJECTS = {
     },
 }
 REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space") | {errno.EBADF: "redirect it to a file"}
-# what the package installs without and a command may need; the rest of its dependencies always comes along
-MISSING = {
-    "fairseq": "pip install --no-deps fairseq==0.12.2 (`labo doctor` says what else it needs)",
-    "hydra": "fairseq needs it: pip install 'hydra-core>=1.3,<1.4'",
-    "omegaconf": "fairseq needs it: pip install 'omegaconf>=2.3,<2.4'",
-}
+# module: package, of what a command may need and may not find; the rest of the dependencies always comes along
+MISSING = {"fairseq": "fairseq", "hydra": "hydra-core", "omegaconf": "omegaconf"}
 SUBCOMMANDS = [name for subject in SUBJECTS.values() for name in subject]
 
 
@@ -80,7 +76,7 @@ def main(argv=None):
     except ModuleNotFoundError as error:
         if error.name not in MISSING:
             raise
-        return _refused(name, f"{error.name}: is not installed: {MISSING[error.name]}")
+        return _refused(name, f"{error.name}: is not installed: {_remedy(MISSING[error.name])}")
     except BrokenPipeError:
         _give_up_stdout()
         return 141
@@ -130,6 +126,14 @@ def command(name):
     parser = Parser(prog=f"labo {name}", description=module.__doc__, formatter_class=HelpFormatter)
     module.add_arguments(parser)
     return module, parser
+
+
+def _remedy(package):
+    from .compat.install import INSTALL_FAIRSEQ, install_command  # only here: `labo --help` is instant
+
+    if package == "fairseq":
+        return f"{INSTALL_FAIRSEQ} (`labo doctor` says what else it needs)"
+    return f"fairseq needs it: {install_command(package)}"
 
 
 def _check_streams():
@@ -188,9 +192,10 @@ class _Version(argparse.Action):
     """Looks the versions up where they are asked for: `labo --help` has no time for that."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from .analysis.runs import versions
+        from . import __version__
+        from .compat.versions import installed
 
-        for name, version in versions().items():
+        for name, version in {"labo_fairseq": __version__, **installed()}.items():
             print(f"{name} {version}")
         parser.exit()
 

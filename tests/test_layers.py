@@ -30,19 +30,19 @@ ALLOWED = {
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "optimizers": ["errors"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
-    "decoding": ["progress", "errors", "files", "records", "measures", "functional", "calibration"],
+    "decoding": ["progress", "errors", "compat", "files", "records", "measures", "functional", "calibration"],
     "vision": ["progress", "errors", "files", "archives", "compat", "records", "measures", "functional",
                "fairseq_models", "noise"],
-    "analysis": ["progress", "errors", "files", "records", "measures"],
-    "figures": ["progress", "errors", "files", "records", "measures", "analysis"],
+    "analysis": ["progress", "errors", "compat", "files", "records", "measures"],
+    "figures": ["progress", "errors", "compat", "files", "records", "measures", "analysis"],
     "inside": ["progress", "errors", "records", "measures", "functional", "fairseq_models", "vision"],
     "benchmark": ["progress", "errors", "functional", "fairseq_models", "vision", "decoding"],
-    "data_prep": ["errors", "files", "archives"],
+    "data_prep": ["errors", "compat", "files", "archives"],
     "experiment": ["progress", "errors", "files", "compat", "records", "measures", "functional", "fairseq_models",
                    "calibration", "vision", "analysis", "figures", "data_prep"],
 }  # fmt: skip
 ALLOWED["commands"] = list(ALLOWED)
-ALLOWED["cli"] = []  # it imports a command by its name
+ALLOWED["cli"] = ["compat"]  # a command it imports by its name
 ALLOWED["recipe"] = ["experiment"]
 # by the user's --user-dir: what has to be registered with fairseq
 ALLOWED["__init__"] = ["criterions", "optimizers", "decoding", "vision"]

@@ -42,6 +42,11 @@ class Histogram:
         return float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0
 
 
+def has_probabilities(system):
+    """Whether a System is a generate log with P- lines."""
+    return system.sentences is not None and None not in [h.positional_scores for h in system.best()]
+
+
 def token_probabilities(system):
     """One array per sentence: natural probabilities of the tokens of the best translation, the end of it last.
 
@@ -88,8 +93,15 @@ def risk_coverage(system, references, lowercase=False, tokenize=None):
         return None
     metric = references.metric("bleu", lowercase, tokenize)
     lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
-    counts = metric.count(lines)
-    confidences = np.array([hypothesis.confidence for hypothesis in system.best()])
+    return most_confident(metric, metric.count(lines), [hypothesis.confidence for hypothesis in system.best()])
+
+
+def most_confident(metric, counts, confidences):
+    """[(coverage, sentences, lowest confidence, score)] of the most confident sentences.
+
+    metric: a bleu.Metric; counts: its statistics of each sentence; confidences: of each
+    """
+    confidences = np.array(confidences)
     order = np.argsort(-confidences, kind="stable")
     rows = []
     for coverage in COVERAGES:

@@ -60,32 +60,45 @@ def read_dictionary(file):
     return counts
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """Tokens of a text that a dictionary has not; as text one sentence about them, which names the first."""
+
+    share: float  #: of all tokens, in [0, 1]
+    message: str
+
+    def __str__(self):
+        return self.message
+
+
+def unknown_tokens(lines, counts, file, dictionary):
+    """The Unknown of lines in subwords; `file` and `dictionary` are their names."""
+    tokens = [(number, token) for number, line in enumerate(lines, 1) for token in line.split()]
+    unknown = [(number, token) for number, token in tokens if token not in counts]
+    if not unknown:
+        return Unknown(0.0, f"{file}: every token is in {dictionary}")
+    share, (number, token) = len(unknown) / len(tokens), unknown[0]
+    return Unknown(
+        share,
+        f"{file}:{number}: {token!r} is not in {dictionary}, in all {len(unknown)} of {len(tokens)} tokens are not "
+        f"({share:.1%})",
+    )
+
+
 def check_unknown(lines, counts, file, dictionary, most=None):
     """Warns where more tokens of a text than usual are not in the dictionary.
 
     A small corpus has some; the wrong dictionary, or words in place of subwords, leave many. Raises UserError where
     their share is above `most`, or above MAX_UNKNOWN where that is None.
     """
-    unknown, total, first = 0, 0, None
-    for number, line in enumerate(lines, 1):
-        for token in line.split():
-            total += 1
-            if token not in counts:
-                unknown += 1
-                first = first or (number, token)
-    if unknown <= (USUALLY_UNKNOWN if most is None else most) * total:
-        return
-    number, token = first
-    told = (
-        f"{file}:{number}: {token!r} is not in {dictionary}, in all {unknown} of {total} tokens are not "
-        f"({unknown / total:.1%})"
-    )
-    if unknown > (MAX_UNKNOWN if most is None else most) * total:
+    unknown = unknown_tokens(lines, counts, file, dictionary)
+    if unknown.share > (MAX_UNKNOWN if most is None else most):
         raise UserError(
-            f"{told}: give the dictionary of this corpus and the text in its subwords (as in bpe/test.XX), or raise "
+            f"{unknown}: give the dictionary of this corpus and the text in its subwords (as in bpe/test.XX), or raise "
             "--max-unknown"
         )
-    warn(f"{told}: they count as never seen")
+    if unknown.share > (USUALLY_UNKNOWN if most is None else most):
+        warn(f"{unknown}: they count as never seen")
 
 
 def frequency_scores(lines, counts, score="mean"):

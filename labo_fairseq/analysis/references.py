@@ -72,9 +72,9 @@ def read_references(
         names = [files[0]] * len(texts)
     for text, name in zip(texts[1:], names[1:], strict=True):
         bleu.check_counts(text, texts[0], name, names[0])
-    mended = [_mended(text, name, tokenized, language or "en") for text, name in zip(texts, names, strict=True)]
-    detokenized = any(was for _, was in mended)
-    return References(tuple(files), tuple(text for text, _ in mended), (language or "en") if detokenized else None)
+    pairs = [mended(text, name, tokenized, language or "en") for text, name in zip(texts, names, strict=True)]
+    detokenized = any(was for _, was in pairs)
+    return References(tuple(files), tuple(text for text, _ in pairs), (language or "en") if detokenized else None)
 
 
 def of_test_set(name: str, pair: str) -> list[str]:
@@ -125,8 +125,11 @@ def _columns(lines, file, columns):
     return [list(column) for column in zip(*fields, strict=True)]
 
 
-def _mended(lines, file, tokenized, language):
-    """(lines, whether they were detokenized)."""
+def mended(lines: Sequence[str], file: str, tokenized: bool = False, language: str = "en") -> tuple[list[str], bool]:
+    """(lines of a reference with subwords joined, whether they were detokenized), with a warning about either.
+
+    tokenized: whether tokens are wanted, so that nothing is detokenized.
+    """
     kind = bleu.subwords_of(lines)
     if kind:
         marks = "sentencepiece (▁)" if kind == "▁" else "subword-nmt (@@)"
@@ -136,6 +139,6 @@ def _mended(lines, file, tokenized, language):
         return lines, False
     warn(
         f"{file}: the reference looks tokenized: detokenized as {language} (see --language) before scoring; better "
-        "give the plain text, or use --tokenized"
+        "give the plain text (tokenized BLEU: labo score --tokenized)"
     )
     return systems.detokenized(lines, language), True

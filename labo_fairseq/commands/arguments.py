@@ -17,6 +17,7 @@ from ..analysis.references import read_references, tokenizer_for
 from ..errors import UserError
 from ..measures import significance
 from ..records.predictions import checkpoint_of
+from ..records.run_files import find_runs
 from ..records.run_folder import named_folders, seeds_together
 
 
@@ -84,6 +85,63 @@ def check_significance_arguments(args):
     for name, value, least in (("samples", args.samples, 2), ("trials", args.trials, 1), ("seed", args.seed, 1)):
         if value < least:
             raise UserError(f"--{name}: {value}: must be {least} or more")
+
+
+def add_run_arguments(parser):
+    """Declare RUN, --system, --log, --data and --direction: the files of runs, wherever they lie."""
+    parser.add_argument("runs", metavar="RUN", nargs="*", help="folder of a training run; the first is the baseline")
+    parser.add_argument(
+        "--system", metavar="NAME=FILE", action="append", default=[],
+        help="translations of the test set: output of fairseq-generate, or plain lines; can be repeated, also with the "
+        "same NAME for another training seed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log", metavar="NAME=FILE", action="append", default=[],
+        help="output or --log-file of fairseq-train for a run or system; can be repeated",
+    )  # fmt: skip
+    parser.add_argument("--data", metavar="DIR", help="folder of the prepared corpus (default: the one of each run)")
+    parser.add_argument(
+        "--direction", metavar="XX-YY", help="languages, where the corpus of --data has several pairs, such as de-en"
+    )
+
+
+def runs_of(args):
+    """{name: RunFiles} of the arguments of `add_run_arguments` (and --calibration NAME=DIR where there is that)."""
+    if not args.runs and not args.system and not args.log:
+        raise UserError("RUN: none given: name folders of runs, or translations with --system NAME=FILE")
+    if args.direction and not args.data:
+        raise UserError("--direction: is one of the corpus of --data: give both")
+    translations = {}
+    for name, file in _pairs("--system", args.system):
+        if file in translations.setdefault(name, []):
+            raise UserError(f"--system: {name}={file}: given twice: each training seed has a file of its own")
+        translations[name].append(file)
+    logs, calibrations = (
+        _once(flag, getattr(args, flag.removeprefix("--"), [])) for flag in ("--log", "--calibration")
+    )
+    return find_runs(args.runs, translations, logs, calibrations, args.data, args.direction)
+
+
+def _once(flag, arguments):
+    """{name: path} of NAME=PATH arguments, each name once."""
+    found = {}
+    for name, path in _pairs(flag, arguments):
+        if name in found:
+            raise UserError(f"{flag}: {name}: given twice: give one for each system")
+        found[name] = path
+    return found
+
+
+def _pairs(flag, arguments):
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not (name and equals and path):
+            raise UserError(
+                f"{flag}: {argument}: no name or no path: write NAME=PATH, such as baseline=generate-test.txt"
+            )
+        if not name.isprintable() or name.startswith("#"):
+            raise UserError(f"{flag}: {name!r}: has control characters or begins with '#': choose another name")
+        yield name, path
 
 
 def add_split_arguments(parser, required):

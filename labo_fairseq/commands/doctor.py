@@ -22,17 +22,17 @@ from pathlib import Path
 
 from .. import __version__
 from ..compat import build_tools
+from ..compat.install import INSTALL_FAIRSEQ, install_command
 from ..files import PACKAGE
 from ..records.tables import TextTable
 
 INSTALL = "scripts/install.sh VENV, in a clone of labo_fairseq"
-INSTALL_FAIRSEQ = "pip install --no-deps fairseq==0.12.2"
 REBUILD_FAIRSEQ = "pip install --no-deps --force-reinstall --no-cache-dir fairseq==0.12.2"
 OPTIONAL = {
-    "matplotlib": ("plots", "pip install -c constraints.txt '.[plot]'"),
-    "torchvision": ("image classification", "pip install -c constraints.txt '.[vision]'"),
-    "ctranslate2": ("fast decoding", "pip install -c constraints.txt '.[fast]'"),
-    "tensorboard": ("--tensorboard-logdir", "pip install tensorboard"),
+    "torchvision": "image classification",
+    "ctranslate2": "fast decoding",
+    "cleanlab": "another estimate of label noise",
+    "tensorboard": "--tensorboard-logdir",
 }
 PROBE_SECONDS = 300  # the first import of torch from a cold or remote disk takes minutes
 
@@ -113,7 +113,7 @@ def package_rows():
     for requirement in requirements:
         if "extra ==" not in requirement:
             name, wanted = re.match(r"([\w.-]+)\s*(.*)", requirement).groups()
-            yield _package_row(name, wanted, f"pip install -c constraints.txt '{name}{wanted}'")
+            yield _package_row(name, wanted, install_command(f"{name}{wanted}"))
 
 
 def _package_row(name, wanted, to_do):
@@ -202,9 +202,10 @@ def _gpu_row(gpus):
 
 def optional_rows():
     """Packages that only some commands want."""
-    for name, (purpose, to_do) in OPTIONAL.items():
+    for name, purpose in OPTIONAL.items():
         version = _version(name)
-        yield Row(name, "ok" if version else "none", version or f"optional: {purpose}", "" if version else to_do)
+        to_do = "" if version else install_command(name)
+        yield Row(name, "ok" if version else "none", version or f"optional: {purpose}", to_do)
 
 
 def build_rows():

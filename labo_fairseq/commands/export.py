@@ -10,7 +10,7 @@ in a byte each; how far the scores of those sentences are then off is printed to
 CTranslate2 runs one model: for an ensemble use fairseq-generate, or make one model of several with `labo average`.
 
 The checkpoint is read as fairseq-generate reads it here, with weights_only=True. Needs ctranslate2:
-pip install 'labo_fairseq[fast]'.
+`labo doctor` says how to install it.
 """
 
 

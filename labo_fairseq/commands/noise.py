@@ -8,7 +8,7 @@ label smoothing for clean test labels (alpha) and for equally noisy ones (beta).
 temperature by maximum likelihood, with a 95 % bootstrap interval. It takes the noise to be uniform, and counts mistakes
 that the model is sure of as noise. "agreement" is the share of labels that the model predicts; where the estimate is
 far above it, the noise may be of another kind, and a warning says so. "confident joint" is cleanlab's, where that is
-installed (pip install 'labo_fairseq[noise]'). Where the run itself made labels wrong, the true rate stands beside them.
+installed (`labo doctor` says how). Where the run itself made labels wrong, the true rate stands beside them.
 
 compare: the loss that Chen et al. (2020) predict for a model that fits its noisy, smoothed training labels, beside what
 each RUN reaches on its training images and on held-out ones: with their clean labels (alpha), or, for a run with

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..compat.install import install_command
 from ..errors import UserError
 from ..files import sha256
 
@@ -90,7 +91,7 @@ def import_ctranslate2() -> Any:
     try:
         import ctranslate2
     except ImportError:
-        raise UserError("ctranslate2: not installed: pip install 'labo_fairseq[fast]'") from None
+        raise UserError(f"ctranslate2: not installed: {install_command('ctranslate2')}") from None
     return ctranslate2
 
 

@@ -119,12 +119,14 @@ def test_other_languages_are_13a_without_a_word(capsys, language):
 
 def test_korean_without_its_package_is_13a(monkeypatch, capsys):
     def missing(name):
-        raise UserError(f"--tokenize {name}: its package is not installed: pip install 'sacrebleu[ko]'{bleu.ANOTHER}")
+        raise UserError(
+            f"--tokenize {name}: its package is not installed: pip install -c c.txt 'sacrebleu[ko]'{bleu.ANOTHER}"
+        )
 
     monkeypatch.setattr(bleu, "check_tokenizer", missing)
     assert tokenization.chosen(None, "ko-KR", ["나는 매일"], "f") == "13a"
     expected = "note: BLEU of ko-KR: --tokenize 13a, because of ko-mecab: its package is not installed: "
-    assert capsys.readouterr().err == expected + "pip install 'sacrebleu[ko]'\n"
+    assert capsys.readouterr().err == expected + "pip install -c c.txt 'sacrebleu[ko]'\n"
 
 
 @pytest.mark.parametrize("failure", [OSError("no network"), SystemExit(1), RuntimeError("Internal:\n damaged model")])
@@ -144,7 +146,7 @@ def test_a_model_that_cannot_be_fetched_is_one_line(monkeypatch, failure):
 
 def test_missing_packages_are_one_line(monkeypatch):
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
-    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*pip install 'sacrebleu\[ja\]'"):
+    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*pip install -c .* 'sacrebleu\[ja\]'"):
         bleu.check_tokenizer("ja-mecab")
     with pytest.raises(UserError, match="--tokenize: x: unknown: choose from none, zh, 13a"):
         bleu.check_tokenizer("x")

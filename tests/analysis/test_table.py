@@ -203,3 +203,42 @@ def test_the_share_of_a_warmup_that_nobody_named(folder):
     assert share_under_p_star(folder) == 0
     write(folder / "labo/train.log", endless.replace("'rho': 0.5", "'rho': 0.5, 'max_epoch': 2"))
     assert share_under_p_star(folder) == 0.97
+
+
+def test_an_ordinary_save_dir_and_files_elsewhere(folder, tmp_path):
+    """The golden run taken apart: the same row as from its folder, but for what only command.json told."""
+    run = folder / "labo" if (folder / "labo").is_dir() else folder
+    golden = json.loads(labo("table", run, "--json").stdout)["runs"][0]
+    save_dir, elsewhere = tmp_path / "apart" / "checkpoints", tmp_path / "apart" / "out"
+    for path in (save_dir, elsewhere):
+        path.mkdir(parents=True)
+    shutil.copy(run / "train.log", save_dir / "fairseq.out")
+    shutil.copy(run / "generate-test.txt", elsewhere / "beam5.gen")
+    data = (run / (run / "data").read_text().strip()).resolve()
+    system = f"checkpoints={elsewhere / 'beam5.gen'}"
+    done = labo("table", save_dir, "--system", system, "--data", data, "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["runs"]
+    same = ("bleu", "tokenized_bleu", "perplexity", "updates", "minutes", "synthetic")
+    assert {key: row[key] for key in same} == {key: golden[key] for key in same} and row["run"] == "checkpoints"
+    # without a folder at all, and any number of them
+    more = ("--system", f"other={elsewhere / 'beam5.gen'}", "--log", f"trained={save_dir / 'fairseq.out'}")
+    done = labo("table", "--system", system, *more, "--data", data, "--json")
+    rows = {row["run"]: row for row in json.loads(done.stdout)["runs"]}
+    assert list(rows) == ["checkpoints", "other", "trained"]
+    assert rows["other"]["bleu"] == golden["bleu"] and rows["other"]["status"] == "ok"
+    assert rows["trained"]["perplexity"] == golden["perplexity"] and "not translated" in rows["trained"]["status"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "RUN: none given: name folders of runs, or translations with --system NAME=FILE"),
+        (["--system", "a=absent"], "--system: a=absent: no such file"),
+        (["--log", "a"], "--log: a: no name or no path: write NAME=PATH"),
+        (["--data", "."], "RUN: none given"),
+    ],
+)
+def test_bad_arguments_are_one_line(tmp_path, arguments, message):
+    done = labo("table", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith(f"labo table: {message}") and done.stderr.count("\n") == 1

@@ -104,7 +104,10 @@ def test_with_nothing_installed_it_says_how_to_install(run_cli):
 def test_a_missing_package(missing, name):
     missing(name)
     row = rows_of(doctor.package_rows())[name]
-    to_do = {"fairseq": "pip install --no-deps fairseq==0.12.2", "torch": "pip install -c constraints.txt 'torch>=2.6'"}
+    to_do = {
+        "fairseq": "pip install --no-deps fairseq==0.12.2",
+        "torch": f"pip install -c {CLONE}/constraints.txt 'torch>=2.6'",
+    }
     assert row.state == "missing" and row.bad and row.to_do == to_do[name]
 
 
