@@ -55,7 +55,11 @@ def _command(job, pair, destination, shared):
     command = [*_program(), "--source-lang", pair[0], "--target-lang", pair[1], "--destdir", str(destination)]
     prefixes = [f"bpe/{job.label(split, pair)}" for split in job.corpus.splits]
     command += ["--trainpref", prefixes[0], "--validpref", prefixes[1], "--testpref", ",".join(prefixes[2:])]
-    if shared or job.recipe.dictionary == "joined":
+    if job.recipe.dictionaries:
+        for side, language in zip(("src", "tgt"), pair, strict=True):
+            path = Path(job.recipe.dictionaries).absolute() / f"dict.{language}.txt"
+            command += [f"--{side}dict", str(path)]
+    elif shared or job.recipe.dictionary == "joined":
         command.append("--joined-dictionary")
     if shared:
         command += ["--srcdict", str(shared)]
@@ -65,7 +69,7 @@ def _command(job, pair, destination, shared):
 
 def _shared_dictionary(job, aside, log):
     """The path of the dictionary of all pairs' training text; None where there is one pair, which has its own."""
-    if len(job.pairs) == 1:
+    if len(job.pairs) == 1 or job.recipe.dictionaries:
         return None
     folder = aside / "shared"
     folder.mkdir()

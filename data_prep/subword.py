@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass
 
 import sentencepiece
-from subword_nmt.apply_bpe import BPE
+from subword_nmt.apply_bpe import BPE, check_vocab_and_split, read_vocabulary
 
 from ..errors import UserError
 from ..files import write_aside
@@ -31,6 +31,27 @@ def learn(kind, lines, size, path):
     Raises UserError where the text is too small for it.
     """
     {"bpe": _learn_bpe, "sentencepiece": _learn_pieces}[kind](lines, size, path)
+
+
+def take(kind, source, path):
+    """Copy the subwords of an existing model to `path`. Raises UserError where the file is none of this kind."""
+    try:
+        if kind == "bpe":
+            _check_merges(source)
+        else:
+            sentencepiece.SentencePieceProcessor(model_file=source)
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"--codes: {source}: no model of sentencepiece: give the file of the existing model") from error
+    with open(source, "rb") as original, write_aside(path, "wb") as stream:
+        stream.write(original.read())
+
+
+def _check_merges(source):
+    """subword-nmt would end the program over a line that is no merge."""
+    with open(source, encoding="utf-8", errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            if len(line.split()) != 2:
+                raise UserError(f"--codes: {source}:{number}: {line.strip()[:40]!r}: is no merge of two subwords")
 
 
 def _learn_bpe(lines, size, path):
@@ -64,15 +85,17 @@ def _learn_pieces(lines, size, path):
 
 @dataclass(frozen=True)
 class Segmenter:
-    """The learnt subwords as a line function; model is the content of the file."""
+    """The learnt subwords as a line function; path is the file, vocabulary one of `subword count` lines or None."""
 
     kind: str
     path: str
+    vocabulary: str | None = None
+    threshold: int | None = None
 
     def build(self):
         """A function line -> subwords joined by spaces."""
         if self.kind == "bpe":
-            words = _Words(self.path)
+            words = _Words(self.path, self.vocabulary, self.threshold)
             return lambda line: " ".join(map(words.__getitem__, line.split()))
         model = sentencepiece.SentencePieceProcessor(model_file=self.path)
         return lambda line: " ".join(
@@ -85,10 +108,14 @@ class _Words(dict):
     of any size fits: when there are _KEPT, they become the older half, and what is not asked for again is forgotten.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, vocabulary=None, threshold=None):
         super().__init__()
         with open(path, encoding="utf-8") as codes:
-            self._ranks = BPE(codes).bpe_codes
+            bpe = BPE(codes)
+        self._ranks, self._merged_from, self._frequent = bpe.bpe_codes, bpe.bpe_codes_reverse, None
+        if vocabulary:
+            with open(vocabulary, encoding="utf-8") as stream:
+                self._frequent = read_vocabulary(stream, threshold)
         self._none = len(self._ranks)  # the rank of a pair that is not merged
         self._older = {}
 
@@ -100,7 +127,10 @@ class _Words(dict):
         return found
 
     def _segmented(self, word):
-        *start, last = self._subwords(word)
+        subwords = self._subwords(word)
+        if self._frequent is not None:
+            subwords = check_vocab_and_split(subwords, self._merged_from, self._frequent, _MARK)
+        *start, last = subwords
         start = [subword + _MARK for subword in start]
         if last in _CONTROL:
             start, last = [*start, last[0] + _MARK], last[1:]

@@ -193,9 +193,10 @@ class _Version(argparse.Action):
     """Looks the versions up where they are asked for: `labo --help` has no time for that."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from .analysis.runs import versions
+        from . import __version__
+        from .compat.versions import installed
 
-        for name, version in versions().items():
+        for name, version in {"labo_fairseq": __version__, **installed()}.items():
             print(f"{name} {version}")
         parser.exit()
 

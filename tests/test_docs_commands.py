@@ -85,13 +85,13 @@ def test_runnable_blocks_run(page, tmp_path):
 
 @pytest.mark.slow
 def test_the_six_lines_for_a_text_of_ones_own(tmp_path):
-    """On the first 300 sentences of the embedded corpus, which the block below makes: little enough for a CPU."""
+    """On the first 60 sentences of the embedded corpus, which the block below makes: little enough for a CPU."""
     own, embedded = (text for mark, text in blocks(ROOT / "README.md") if mark == "runnable: slow")
     assert len(re.findall(r"^\S", own, re.MULTILINE)) == 6
     run(embedded, tmp_path)
     for path in (tmp_path / "my").iterdir():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[: 300 if path.name.startswith("train") else 40]), encoding="utf-8")
+        path.write_text("".join(lines[: 60 if path.name.startswith("train") else 40]), encoding="utf-8")
     printed = run(own, tmp_path)
     assert "BLEU" in printed
     assert (tmp_path / "report/report.html").stat().st_size > 10_000

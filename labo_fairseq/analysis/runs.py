@@ -1,10 +1,10 @@
 """A training run as one row of a table: its method, scores, perplexity, speed."""
 
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from .. import __version__
+from ..compat.versions import installed
 from ..errors import UserError
 from ..measures.warmup import AUTO, warmup_updates
 from ..records.run_files import run_in
@@ -148,7 +148,6 @@ LEGEND = (
     "share under P*: share of the updates after LABO's warm-up, which smooth with P*, the distribution that it learns, "
     "in place of the uniform one"
 )
-PACKAGES = ("fairseq", "torch", "sacrebleu")
 
 
 def notes(runs):
@@ -164,13 +163,7 @@ def notes(runs):
 
 def versions():
     """{package: version} of what is installed here, without importing it."""
-    installed = {"labo_fairseq": __version__}
-    for name in PACKAGES:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed[name] = "not installed"
-    return installed
+    return {"labo_fairseq": __version__, **installed()}
 
 
 def _signatures(runs):
