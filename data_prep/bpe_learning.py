@@ -16,6 +16,7 @@ The merges are equal, not only similar, so what follows from subword-nmt's bookk
 import collections
 import heapq
 import itertools
+import sys
 
 import numpy as np
 from subword_nmt.learn_bpe import prune_stats
@@ -24,6 +25,8 @@ _END = "</w>"  # ends the last symbol of a word
 _NEWLINE = ord("\n")
 _SPAN = 1 << 32  # a pair of symbols a, b is the number a·_SPAN + b
 _MIN_FREQUENCY = 2
+_BLOCK = 1 << 20  # characters whose pairs are counted at once
+_NOWHERE = np.empty(0, np.int32)
 
 
 def merges(lines, size):
@@ -99,9 +102,10 @@ class _Counts:
     def _look_at_all(self, number):
         prune_stats(self._now, self._all, self._threshold)
         self._all = collections.defaultdict(int, {pair: count for pair, count in self._all.items() if count})
-        self._now = dict(self._all)
-        self._threshold = max(self._now.values(), default=0) * number / (number + 10000.0)
-        prune_stats(self._now, self._all, self._threshold)
+        self._threshold = max(self._all.values(), default=0) * number / (number + 10000.0)
+        self._now = {pair: count for pair, count in self._all.items() if count >= self._threshold}
+        for pair in [pair for pair, count in self._all.items() if count < 0]:
+            self._all[pair] *= 2  # as subword-nmt's prune_stats, which adds a negative count to itself
         self._fill()
 
     def merge(self, number, pair, changes):
@@ -127,35 +131,37 @@ class _Words:
     def __init__(self, counted):
         self.symbols = _Symbols()
         self._frequency = np.fromiter(counted.values(), np.int64, len(counted))
-        text = np.frombuffer("\n".join([*counted, ""]).encode("utf-32-le"), np.uint32)
+        characters, lengths = _characters(counted)
         counted.clear()
-        ends = np.flatnonzero(text == _NEWLINE)[: len(self._frequency)]
-        lengths = np.diff(ends, prepend=-1) - 1
         self._start = np.cumsum(lengths) - lengths
-        self._word = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         last = self._start + lengths - 1
-        self._symbol = self._numbered(text[text != _NEWLINE], last)
+        self._symbol = self._numbered(characters, last)
+        self._word = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         here = np.arange(len(self._symbol), dtype=np.int32)
         self._left, self._right = here - 1, here + 1
         self._left[self._start] = self._right[last] = -1
-        order = np.argsort(self._symbol, kind="stable").astype(np.int32)
-        groups = np.split(order, np.cumsum(np.bincount(self._symbol))[:-1]) if len(order) else []
-        self._places = [[group] for group in groups]  # where each symbol is, or was
+        self._sizes = np.bincount(self._symbol).tolist()  # how many places are known for each symbol
+        self._places = [None] * len(self._sizes)  # where each symbol is, or was: arrays; None before anyone asked
         self._surplus = {}  # {pair: {word: how much more often subword-nmt believes that it has it}}
 
     def _numbered(self, characters, last):
-        """The symbols of characters, of which those at the positions `last` end a word."""
-        coded = characters * np.uint32(2)
-        coded[last] += 1
-        kinds, numbers = np.unique(coded, return_inverse=True)
-        for kind in kinds.tolist():
+        """The symbols of characters, which are overwritten; those at the positions `last` end a word."""
+        characters *= 2
+        characters[last] += 1
+        used = np.zeros(2 * (sys.maxunicode + 1), bool)
+        used[characters] = True
+        for kind in np.flatnonzero(used).tolist():
             self.symbols.number(chr(kind // 2) + _END * (kind % 2))
-        return numbers.astype(np.int32)
+        return (np.cumsum(used, dtype=np.int32) - 1)[characters]
 
     def pairs(self):
         """{pair: how often it occurs in the text}."""
-        places = np.flatnonzero(self._right >= 0)
-        return dict(_summed([self._pairs_at(places)], [self._weights(places)]))
+        counts = collections.defaultdict(int)
+        for start in range(0, len(self._symbol), _BLOCK):
+            places = start + np.flatnonzero(self._right[start : start + _BLOCK] >= 0)
+            for pair, count in _summed([self._pairs_at(places)], [self._weights(places)]):
+                counts[pair] += count
+        return dict(counts)
 
     def _pairs_at(self, places):
         """The pair of the symbol at each place and the next."""
@@ -171,6 +177,7 @@ class _Words:
         new = self.symbols.number(string)
         if not known:
             self._places.append([])
+            self._sizes.append(0)
         places = self._find(pair)
         surplus = self._surplus.pop(pair, {})
         singly = self._to_merge_singly(places, pair, new) | surplus.keys()
@@ -188,7 +195,7 @@ class _Words:
     def _find(self, pair):
         """The positions of all occurrences."""
         first, second = divmod(pair, _SPAN)
-        rarer = min((first, second), key=lambda symbol: sum(map(len, self._places[symbol])))
+        rarer = min((first, second), key=self._sizes.__getitem__)
         places = self._places_of(rarer)
         if rarer != first:
             places = self._left[places]
@@ -196,10 +203,17 @@ class _Words:
         return places[self._begins(places, pair)]
 
     def _places_of(self, symbol):
-        places = np.concatenate(self._places[symbol]) if self._places[symbol] else np.empty(0, np.int32)
+        if self._places[symbol] is None:
+            self._places[symbol] = [np.flatnonzero(self._symbol == symbol).astype(np.int32)]
+        places = np.concatenate([_NOWHERE, *self._places[symbol]])
         places = places[self._symbol[places] == symbol]
-        self._places[symbol] = [places]
+        self._places[symbol], self._sizes[symbol] = [places], len(places)
         return places
+
+    def _now_at(self, places, symbol):
+        if self._places[symbol] is not None:
+            self._places[symbol].append(places)
+            self._sizes[symbol] += len(places)
 
     def _begins(self, places, pair):
         """Whether the pair begins at each place (at -1 it does not)."""
@@ -225,7 +239,7 @@ class _Words:
         self._symbol[places], self._symbol[gone] = new, -1
         self._right[places] = after
         self._left[after[after >= 0]] = places[after >= 0]
-        self._places[new].append(places)
+        self._now_at(places, new)
         keys = [
             before_symbols * np.int64(_SPAN) + first,
             second * _SPAN + after_symbols,
@@ -270,7 +284,7 @@ class _Words:
                 self._symbol[here], self._symbol[gone], self._right[here] = new, -1, after
                 if after >= 0:
                     self._left[after] = here
-                self._places[new].append(np.array([here], np.int32))
+                self._now_at(np.array([here], np.int32), new)
                 merged.append(new)
                 at += 2
             else:
@@ -282,6 +296,13 @@ class _Words:
         if difference:
             words = self._surplus.setdefault(pair, {})
             words[word] = words.get(word, 0) + difference
+
+
+def _characters(words):
+    """(code points of the words one after the other, lengths of the words)."""
+    text = np.frombuffer("\n".join([*words, ""]).encode("utf-32-le"), np.uint32)
+    ends = np.flatnonzero(text == _NEWLINE)
+    return text[text != _NEWLINE], np.diff(ends, prepend=-1) - 1
 
 
 def _neighbours(symbols):

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
-from tqdm import tqdm
 
 from ..calibration.file import Calibration, Decoding, load
 from ..errors import UserError
@@ -27,6 +26,7 @@ from ..files import write_aside
 from ..measures import significance
 from ..measures.calibration import subword_unit
 from ..measures.sacre import SentenceStatistics
+from ..progress import progress
 from . import choose
 from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits
 from .tuned import adjusted_all
@@ -232,7 +232,7 @@ class _Runs:
 def _climb(runs, axes):
     """Go from plain decoding to the best point of one axis after the other, until that changes nothing."""
     point = _PLAIN
-    with tqdm(total=sum(map(len, axes)) - 1, desc="tuning: beam searches", unit="run") as bar:
+    with progress(desc="tuning: beam searches", unit="run", total=sum(map(len, axes)) - 1) as bar:
         runs.best(point)
         bar.update()
         for _ in range(_ROUNDS):
@@ -341,7 +341,7 @@ class Decoder:
         generator = self.task.build_generator(members, flags)
         generator.model = CalibratedEnsemble(members).eval()
         groups = []
-        for sample in tqdm(self._batches, desc=f"T {temperature:g}, EOS {eos_bias:+g}", unit="batch", leave=False):
+        for sample in progress(self._batches, f"T {temperature:g}, EOS {eos_bias:+g}", "batch"):
             if next(self.models[0].parameters()).is_cuda:
                 sample = utils.move_to_cuda(sample)
             try:

@@ -125,7 +125,7 @@ def test_the_cache_of_words_stays_small(tmp_path, monkeypatch):
 
 
 def test_backward_order_of_strings():
-    """Of equally frequent pairs the heap takes the last in the alphabet, prefixes before longer strings."""
+    """Of equally frequent pairs the last in the alphabet is first; a string comes before its beginnings."""
     strings = ["a", "ab", "abc", "b", "ä", "z", "za", "🙂", "a</w>"]
     symbols = bpe_learning._Symbols()
     for string in strings:
