@@ -16,6 +16,7 @@ SUBJECTS = {
         "average": "average the parameters of checkpoints",
         "export": "write a checkpoint for the fast engine, with its temperature folded in",
         "translate": "translate with an exported model, in fairseq's format",
+        "mbr": "choose the candidate of highest expected utility (minimum-Bayes-risk decoding)",
         "rerank": "rerank n-best lists by a weighted sum of features, tuned on validation data",
         "score": "compute BLEU, chrF2 and TER of translations, with signatures and significance",
         "splits": "compute scores by training frequency (Table 4 of LABO) and word F1",

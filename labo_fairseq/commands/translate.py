@@ -8,17 +8,21 @@ binaries, whose targets give the T- lines. Output: S- source, T- target where th
 detokenized, P- scores per token with the end of the sentence. Scores are base-2 logarithms under the exported model,
 so with its temperature; that of H- and D- is their sum divided by (tokens + 1) ** lenpen.
 
+With --sampling, --nbest samples of each sentence are printed in place of the results of beam search, as candidates for
+`labo mbr`:
+
+  labo translate fast --data data/bin --remove-bpe --tokenizer moses --sampling --sampling-topk 10 --nbest 32 > s.txt
+
 The search is fairseq's in beam, candidates, stopping rule and length normalization; docs/fast_engine.md says where it
 differs: at near-ties, in hypotheses that the length limit cuts, and in empty sentences, which stay empty. A sentence
 that is longer than the model allows is skipped, with a line on standard error, as fairseq does: its id is missing then.
 """
 
 import dataclasses
-import itertools
 import math
 import sys
 
-from ..decoding.translate import BPE_MARK, WINDOW, Binaries, Clock, Display, Model, Search, batches, from_text
+from ..decoding.translate import BPE_MARK, Binaries, Clock, Display, Model, Search, from_text, in_order
 from ..errors import UserError
 
 SHOWN = 10  # how many ids of skipped sentences are listed
@@ -30,9 +34,20 @@ def add_arguments(parser):
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", metavar="FILE", default="-", help="source lines as subwords; - is standard input")
     source.add_argument("--data", metavar="DIR", help="fairseq's binaries, in place of --input")
-    parser.add_argument("--gen-subset", metavar="SPLIT", default="test", help="with --data: the split")
     parser.add_argument("--beam", type=int, default=5, help="beam size")
     parser.add_argument("--nbest", type=int, default=1, help="hypotheses to print of each sentence")
+    parser.add_argument("--sampling", action="store_true", help="draw --nbest samples in place of beam search")
+    add_search_arguments(parser)
+
+
+def add_search_arguments(parser):
+    """Declare what every search of the engine, and fairseq-generate, takes."""
+    parser.add_argument("--gen-subset", metavar="SPLIT", default="test", help="with --data: the split")
+    parser.add_argument("--sampling-topk", type=int, metavar="K", help="draw samples from the K likeliest types")
+    parser.add_argument(
+        "--sampling-topp", type=float, metavar="P", help="draw from the likeliest types of mass P in all"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the samples; the engine's repeat with --threads 1 only")
     parser.add_argument(
         "--lenpen",
         type=float,
@@ -64,7 +79,7 @@ def add_arguments(parser):
 def run(args):
     """Translate and print; returns 0. Raises UserError on bad input."""
     search = _search(args)
-    model = Model(args.model, args.threads, args.device, args.compute_type)
+    model = Model(args.model, args.threads, args.seed, args.device, args.compute_type)
     if args.lenpen is None and model.lenpen != 1:
         print(f"tuned length penalty {model.lenpen:g} (another one: --lenpen)", file=sys.stderr)
         search = dataclasses.replace(search, lenpen=model.lenpen)
@@ -74,24 +89,30 @@ def run(args):
     )
     total = len(sentences) if args.data else None
     clock = Clock(total)
-    iterator = iter(sentences)
-    skipped, read = [], 0
-    while window := list(itertools.islice(iterator, WINDOW)):
-        read += len(window)
-        skipped += [sentence for sentence in window if not model.fits(sentence)]
-        window = [sentence for sentence in window if model.fits(sentence)]
-        translated = {}
-        for batch in batches(window, args.max_tokens, args.batch_size):
-            with clock:
-                translations = model.translate(batch, search)
-            translated.update({s.id: t for s, t in zip(batch, translations, strict=True)})
-            clock.count(translations)
-        for sentence in window:
-            sys.stdout.write(show.lines(sentence, translated[sentence.id]))
+
+    def translate(batch):
+        with clock:
+            translations = model.translate(batch, search)
+        clock.count(translations)
+        return translations
+
+    found = in_order(model, sentences, args.max_tokens, args.batch_size, translate)
+    print_in_order(found, show.lines, model.record["max_source_positions"])
     clock.report()
-    if skipped:
-        _say_skipped(skipped, read, model.record["max_source_positions"])
     return 0
+
+
+def print_in_order(found, lines, positions):
+    """Print the lines of each (Sentence, result), and say which have none. Raises UserError where none has one."""
+    skipped, read = [], 0
+    for sentence, result in found:
+        read += 1
+        if result is None:
+            skipped.append(sentence)
+        else:
+            sys.stdout.write(lines(sentence, result))
+    if skipped:
+        _say_skipped(skipped, read, positions)
 
 
 def _say_skipped(skipped, read, positions):
@@ -111,15 +132,43 @@ def _say_skipped(skipped, read, positions):
 
 
 def _search(args):
-    for name, least in (("beam", 1), ("nbest", 1), ("max_tokens", 1), ("batch_size", 1), ("max_len_b", 0)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')}: {value}: must be at least {least}")
-    if args.nbest > args.beam:
+    for name, least in (("beam", 1), ("nbest", 1)):
+        at_least(args, name, least)
+    if args.nbest > args.beam and not args.sampling:
         raise UserError(f"--nbest: {args.nbest}: must not be above --beam {args.beam}")
-    if args.threads < 0:
-        raise UserError(f"--threads: {args.threads}: must be at least 0")
+    return search_of(args, args.beam, args.nbest, args.sampling)
+
+
+def at_least(args, name, least):
+    """Raises UserError where an argument that is given is too small."""
+    value = getattr(args, name)
+    if value is not None and value < least:
+        raise UserError(f"--{name.replace('_', '-')}: {value}: must be at least {least}")
+
+
+def search_of(args, beam, nbest, sampling):
+    """The Search of the arguments of `add_search_arguments`. Raises UserError where they make no sense."""
+    least = {"max_tokens": 1, "batch_size": 1, "max_len_b": 0, "threads": 0, "seed": 0, "sampling_topk": 2}
+    for name, value in least.items():
+        at_least(args, name, value)
     lenpen = 1.0 if args.lenpen is None else args.lenpen
     if not (math.isfinite(lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):
         raise UserError("--lenpen, --max-len-a: must be finite numbers, the latter not below 0")
-    return Search(args.beam, args.nbest, lenpen, args.max_len_a, args.max_len_b)
+    if args.sampling_topp is not None and not 0 < args.sampling_topp <= 1:
+        raise UserError(f"--sampling-topp: {args.sampling_topp}: must be above 0 and at most 1")
+    given = {"--sampling-topk": args.sampling_topk, "--sampling-topp": args.sampling_topp}
+    flags = [flag for flag, value in given.items() if value is not None]
+    if flags and not sampling:
+        raise UserError(f"{flags[0]}: is a way to draw samples: add --sampling")
+    if len(flags) > 1:
+        raise UserError("--sampling-topk, --sampling-topp: both given: leave one of them out")
+    return Search(
+        beam,
+        nbest,
+        lenpen,
+        args.max_len_a,
+        args.max_len_b,
+        sampling,
+        args.sampling_topk or -1,
+        args.sampling_topp or -1.0,
+    )

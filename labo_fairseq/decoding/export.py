@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import torch
 
 from ..calibration.file import Decoding, dictionary_record, load
-from ..compat.install import install_command
 from ..errors import UserError
 from ..files import sha256
 from ..functional.calibrators import Temperature
+from .engine import FORMAT, RECORD, VERSION, import_ctranslate2
 
-RECORD = "labo.json"  # what `labo translate` has to know besides the model; in the same folder
-FORMAT, VERSION = "labo-ctranslate2", 1
 TOLERANCE = 1e-3  # nats per token; float32 rounding stays below 1e-4 on trained models
 _TASKS = ("translation", "calibrated_translation")
 _ACTIVATIONS = {
@@ -97,15 +95,6 @@ def _decoding(calibration, checkpoint, task, mismatch, tuned):
     temperature = folded_temperature(calibration, checkpoint, task.target_dictionary, mismatch)
     found = (load(calibration).decoding if tuned else None) or Decoding()
     return dataclasses.replace(found, temperature=temperature * found.temperature)
-
-
-def import_ctranslate2() -> Any:
-    """The library, or a UserError that says how to get it."""
-    try:
-        import ctranslate2
-    except ImportError:
-        raise UserError(f"ctranslate2: not installed: {install_command('ctranslate2')}") from None
-    return ctranslate2
 
 
 def load_fairseq_model(checkpoint: str | Path, data: str | Path) -> tuple[Any, Any]:

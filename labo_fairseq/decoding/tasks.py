@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..functional.calibrators import Temperature
 from . import choose, tuned
 from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits, place_references
+from .sampling import truncated
 from .sentence_confidence import SentenceConfidence
 
 
@@ -60,6 +61,14 @@ class CalibrationConfig(FairseqDataclass):
             "in the calibration file; they are for beam search alone"
         },
     )
+    epsilon_sampling: Optional[float] = field(
+        default=None,
+        metadata={"help": "with --sampling: never draw a type whose (calibrated) probability is below this, say 0.02"},
+    )
+    min_p: Optional[float] = field(
+        default=None,
+        metadata={"help": "with --sampling: never draw a type that is less than this times as likely as the likeliest"},
+    )
     # not read: checkpoints of earlier versions hold it, and fairseq refuses settings that a task does not have
     path: Optional[str] = II("common_eval.path")
 
@@ -72,7 +81,12 @@ class CalibratedDecoding:
         members = self._members(models, args)
         generator = super().build_generator(members, args, *rest, **kwargs)  # type: ignore[misc]
         generator.members = members
-        if not isinstance(generator, SequenceScorer):
+        flags = self._calibration_flags
+        truncation = self.target_dictionary, flags.epsilon_sampling, flags.min_p
+        if isinstance(generator, SequenceScorer):
+            truncated(None, *truncation)
+        else:
+            generator.search = truncated(generator.search, *truncation)
             generator.model = CalibratedEnsemble(members).eval()
             if self._tuned is not None:
                 generator.len_penalty = self._tuned.lenpen

@@ -1,21 +1,24 @@
 """Translating with a model that `labo export` made; prints what fairseq-generate prints."""
 
+import itertools
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..progress import progress
-from .export import FORMAT, RECORD, VERSION, import_ctranslate2
+from .engine import FORMAT, RECORD, VERSION, import_ctranslate2
 
 EOS, PAD, BOS, UNK = "</s>", "<pad>", "<s>", "<unk>"
 WINDOW = 10_000  # sentences that are sorted by length and held in memory at a time
 _AT_ONCE = 32  # of a batch, for each thread; the scores of more, tokens × types, leave the CPU's cache
+_ROWS_AT_ONCE = 256  # samples of a batch, for each thread
 BPE_MARK = "@@ "
 
 
@@ -38,24 +41,42 @@ class Translation:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """One sample: subwords without the end of the sentence, and their log-probability with it, in nats, not divided."""
+
+    tokens: list
+    log_prob: float
+
+
+@dataclass(frozen=True)
 class Search:
-    """Settings of the beam search, named as fairseq's flags."""
+    """Settings of the search, named as fairseq's flags.
+
+    sampling: draw `nbest` samples, in place of a beam
+    sampling_topk, sampling_topp: drawn from these types alone, as fairseq does; at most one of them is above 0
+    """
 
     beam: int = 5
     nbest: int = 1
     lenpen: float = 1.0
     max_len_a: float = 0.0
     max_len_b: int = 200
+    sampling: bool = False
+    sampling_topk: int = -1
+    sampling_topp: float = -1.0
 
 
 class Model:
     """An exported model.
 
-    folder: made by `labo export`. threads: 0 for as many as there are cores. device: "cpu", "cuda" or "auto".
+    folder: made by `labo export`. threads: 0 for as many as there are cores. seed: of the samples; with one thread the
+    same seed gives the same ones, with more they go to whichever thread is free. device: "cpu", "cuda" or "auto".
     compute_type: of CTranslate2; "default" is that of the stored weights. Raises UserError where it cannot be used.
     """
 
-    def __init__(self, folder: str | Path, threads: int = 0, device: str = "cpu", compute_type: str = "default"):
+    def __init__(
+        self, folder: str | Path, threads: int = 0, seed: int = 1, device: str = "cpu", compute_type: str = "default"
+    ):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
         #: the tuned length penalty, 1 where there is none (and in folders of earlier versions)
@@ -64,6 +85,7 @@ class Model:
         if compute_type == "default" and self.record.get("quantization", "float32") == "float32":
             compute_type = "float32"
         _check_device(ctranslate2, device, compute_type)
+        ctranslate2.set_random_seed(seed)  # read by each new thread
         try:
             # a few sentences to each thread: several threads on one small matrix would wait for each other
             self._translator = ctranslate2.Translator(
@@ -78,22 +100,49 @@ class Model:
 
     def translate(self, batch: list[Sentence], search: Search) -> list[list[Translation]]:
         """For each Sentence of a batch, which all fit, a list of `search.nbest` Translations, the best first."""
-        sources = [sentence.source for sentence in batch]
-        width = max(map(len, sources)) + 1  # CTranslate2 appends the end of sentence
-        # fairseq's limit: of the batch's width, and one position is left for the end
-        limit = min(int(search.max_len_a * width + search.max_len_b), self.record["max_target_positions"] - 1)
+        if search.sampling:
+            return self.scored(batch, [[draw.tokens for draw in draws] for draws in self.draw(batch, search)], search)
+        limit = self._limit(batch, search)
         results = self._translator.translate_batch(
-            sources,
+            [sentence.source for sentence in batch],
             beam_size=search.beam,
             num_hypotheses=search.beam,
             length_penalty=search.lenpen,
-            max_decoding_length=max(limit, 1),
+            max_decoding_length=limit,
             suppress_sequences=[[PAD]],
             max_input_length=0,
             max_batch_size=_AT_ONCE,
         )
         chosen = [self._worth_scoring(result.hypotheses, limit, search.nbest) for result in results]
-        return self._scored(sources, chosen, search)
+        return self.scored(batch, chosen, search)
+
+    def draw(self, batch: list[Sentence], search: Search) -> list[list[Draw]]:
+        """For each Sentence of a batch, which all fit, `search.nbest` samples.
+
+        Log-probabilities are the model's, whatever types are left out, without that of the end where the limit cut
+        a sample. CTranslate2 masks the end at the first step, and padding, before its softmax: all samples of a source
+        are too probable by a common factor.
+        """
+        results = self._translator.translate_batch(
+            [sentence.source for sentence in batch],
+            beam_size=1,
+            num_hypotheses=search.nbest,
+            sampling_topk=max(search.sampling_topk, 0),
+            sampling_topp=search.sampling_topp if search.sampling_topp > 0 else 1.0,
+            length_penalty=0.0,
+            return_scores=True,
+            max_decoding_length=self._limit(batch, search),
+            suppress_sequences=[[PAD]],
+            max_input_length=0,
+            max_batch_size=max(_ROWS_AT_ONCE // search.nbest, 1),
+        )
+        return [[Draw(*pair) for pair in zip(r.hypotheses, r.scores, strict=True)] for r in results]
+
+    def _limit(self, batch, search):
+        """fairseq's limit: of the batch's width, and one position is left for the end."""
+        width = max(len(sentence.source) for sentence in batch) + 1  # CTranslate2 appends the end of sentence
+        limit = min(int(search.max_len_a * width + search.max_len_b), self.record["max_target_positions"] - 1)
+        return max(limit, 1)
 
     @staticmethod
     def _worth_scoring(hypotheses, limit, nbest):
@@ -102,9 +151,12 @@ class Model:
         cut = any(len(tokens) >= limit for tokens in hypotheses)
         return hypotheses if cut else hypotheses[:nbest]
 
-    def _scored(self, sources, chosen, search):
-        """Exact scores by one teacher-forced pass: those of the search leave out types that it masks (end, padding)."""
-        pairs = [(source, tokens) for source, group in zip(sources, chosen, strict=True) for tokens in group]
+    def scored(self, batch: list[Sentence], chosen: list[list[list]], search: Search) -> list[list[Translation]]:
+        """The Translations of these subwords, `search.nbest` for each Sentence of a batch, the best first.
+
+        Exact scores by one teacher-forced pass: those of the search leave out types that it masks (end, padding).
+        """
+        pairs = [(one.source, tokens) for one, group in zip(batch, chosen, strict=True) for tokens in group]
         sources, targets = map(list, zip(*pairs, strict=True))
         results = iter(self._translator.score_batch(sources, targets, max_batch_size=_AT_ONCE, max_input_length=0))
         scored = []
@@ -140,6 +192,21 @@ def batches(sentences: list[Sentence], max_tokens: int, batch_size: int | None =
         batch.append(sentence)
     if batch:
         yield batch
+
+
+def in_order(
+    model: Model, sentences: Iterable[Sentence], max_tokens: int, batch_size: int | None, translate: Any
+) -> Iterator[tuple[Sentence, Any]]:
+    """(Sentence, its result) in the order of the sentences; the result is None where the model cannot take it.
+
+    translate: function from a batch, of sentences of similar length, to a list of results
+    """
+    iterator = iter(sentences)
+    while window := list(itertools.islice(iterator, WINDOW)):
+        results: dict = {}
+        for batch in batches([sentence for sentence in window if model.fits(sentence)], max_tokens, batch_size):
+            results.update(zip((sentence.id for sentence in batch), translate(batch), strict=True))
+        yield from ((sentence, results.get(sentence.id)) for sentence in window)
 
 
 def _read_record(folder):
@@ -248,6 +315,10 @@ class Display:
             lines += [f"H-{i}\t{score}\t{text}", f"D-{i}\t{score}\t{self._detokenized(text)}"]
             lines.append(f"P-{i}\t" + " ".join(f"{p / math.log(2):.4f}" for p in translation.log_probs))
         return "\n".join(lines) + "\n"
+
+    def text(self, tokens: list) -> str:
+        """Subwords as the text of a D- line."""
+        return self._detokenized(self._joined(tokens))
 
     def _joined(self, tokens):
         """Text of subwords, as fairseq's Dictionary.string makes it."""
