@@ -41,7 +41,7 @@ ALLOWED = {
     "experiment": ["progress", "errors", "files", "compat", "records", "measures", "functional", "fairseq_models",
                    "calibration", "vision", "analysis", "figures", "data_prep"],
 }  # fmt: skip
-ALLOWED["commands"] = list(ALLOWED)
+ALLOWED["commands"] = [*ALLOWED, "cli"]  # `labo completion` describes the whole command
 ALLOWED["cli"] = ["compat"]  # a command it imports by its name
 ALLOWED["recipe"] = ["experiment"]
 # by the user's --user-dir: what has to be registered with fairseq

@@ -7,6 +7,7 @@ labo completion zsh > ~/.zfunc/_labo                 # a folder of $fpath
 import argparse
 
 from .. import cli
+from ..compat.install import install_command
 from ..errors import UserError
 
 SHELLS = ("bash", "zsh")
@@ -24,7 +25,7 @@ def run(args):
     try:
         import shtab
     except ModuleNotFoundError:
-        raise UserError("shtab: is not installed: pip install -c constraints.txt shtab") from None
+        raise UserError(f"shtab: is not installed: {install_command('shtab')}") from None
     print(shtab.complete(parser_of_all(), args.shell))
     return 0
 

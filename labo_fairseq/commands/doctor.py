@@ -87,7 +87,7 @@ def summary(rows):
     )
     active = sum(row.state == "active" for row in rows)
     gpu = of["GPU"].detail if of["GPU"].state == "ok" else "no GPU (give fairseq --cpu)"
-    without = [f"{name} ({purpose})" for name, (purpose, _) in OPTIONAL.items() if of[name].state == "none"]
+    without = [f"{name} ({purpose})" for name, purpose in OPTIONAL.items() if of[name].state == "none"]
     failed = [row.check for row in rows if row.state == "failed"]
     parts = [f"training and translation work here: {versions}", f"{active} mends of the bridge active", gpu]
     parts += [f"not installed: {', '.join(without)}"] * bool(without)
