@@ -80,7 +80,9 @@ def pairs(raw_dir, seed):
 
 def main():
     """Write --out.de and --out.en."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--raw-dir", required=True, type=Path, metavar="DIR")
     parser.add_argument("--pairs", type=int, default=1_000_000, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")

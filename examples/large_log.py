@@ -37,7 +37,9 @@ def worsened(words, other, draw):
 
 def main():
     """Write the log and the two texts beside it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--source", required=True, type=Path, metavar="FILE")
     parser.add_argument("--target", required=True, type=Path, metavar="FILE")
     parser.add_argument("--sentences", type=int, default=10_000, metavar="N")

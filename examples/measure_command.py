@@ -64,7 +64,9 @@ class Meter:
 
 def main():
     """Run the command; its exit code is ours."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("command", nargs="+")
     command = parser.parse_args().command
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=sys.stderr, text=True)

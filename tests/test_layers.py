@@ -42,8 +42,8 @@ ALLOWED = {
     "experiment": ["progress", "errors", "files", "compat", "records", "measures", "functional", "fairseq_models",
                    "calibration", "vision", "analysis", "figures", "data_prep"],
 }  # fmt: skip
-ALLOWED["commands"] = [*ALLOWED, "cli"]  # completion describes every subcommand
-ALLOWED["cli"] = ["compat", "analysis"]  # a command it imports by its name
+ALLOWED["commands"] = [*ALLOWED, "cli"]  # `labo completion` describes the whole command
+ALLOWED["cli"] = ["compat"]  # a command it imports by its name
 ALLOWED["recipe"] = ["experiment"]
 # by the user's --user-dir: what has to be registered with fairseq
 ALLOWED["__init__"] = ["criterions", "optimizers", "decoding", "vision"]
