@@ -82,7 +82,7 @@ class CalibratedDecoding:
         generator = super().build_generator(members, args, *rest, **kwargs)  # type: ignore[misc]
         generator.members = members
         flags = self._calibration_flags
-        truncation = self.target_dictionary, flags.epsilon_sampling, flags.min_p
+        truncation = self.target_dictionary, flags.epsilon_sampling, flags.min_p  # type: ignore[attr-defined]
         if isinstance(generator, SequenceScorer):
             truncated(None, *truncation)
         else:

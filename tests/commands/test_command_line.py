@@ -97,7 +97,7 @@ def test_bash_completes_subcommands_flags_choices_and_files(bash, tmp_path):
     assert {*SUBCOMMANDS} <= bash("labo", "")
     assert bash("labo", "cal") == {"calibrate"}
     assert {"--tokenize", "--tokenized"} <= bash("labo", "score", "--tok")
-    assert {"bleu", "chrf2", "ter"} <= bash("labo", "score", "--metrics", "")
+    assert {"bootstrap", "randomization", "both"} <= bash("labo", "score", "--significance", "")
     assert bash("labo", "noise", "est") == {"estimate"}
     assert bash("labo", "splits", "--source", "ref", cwd=tmp_path) == {"reference.en"}
 
