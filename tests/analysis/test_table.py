@@ -4,6 +4,7 @@ import shutil
 import pytest
 from _analysis import CONFIG, RESUMED, entry, epoch_end, inner, labo, sacrebleu, valid, write
 
+from labo_fairseq import __version__
 from labo_fairseq.analysis.runs import read_run
 from labo_fairseq.records.run_folder import method_name, settings_of
 
@@ -84,7 +85,7 @@ def test_golden_row_and_notes(folder):
     assert "tok:none" in notes[1]
     assert notes[2].startswith("# share under P*: share of the updates after LABO's warm-up")
     assert notes[3].startswith("# synthetic corpus")
-    assert "labo_fairseq 0.1.0, fairseq " in notes[4] and "torch " in notes[4] and "sacrebleu " in notes[4]
+    assert f"labo_fairseq {__version__}, fairseq " in notes[4] and "torch " in notes[4] and "sacrebleu " in notes[4]
     assert result.stderr == ""
 
 
