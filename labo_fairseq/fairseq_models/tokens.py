@@ -110,10 +110,11 @@ class _Filled:
 
     def __init__(self, count: int):
         self._count, self._done = count, 0
-        self.statistics = TokenStatistics.of(torch.zeros(0, 1), torch.zeros(0, dtype=torch.long))
+        self.statistics: Any = None  # before the first chunk; there is one even without tokens
 
     def add(self, chunk: TokenStatistics) -> None:
-        if not self._done:
+        """Write down the next tokens."""
+        if self.statistics is None:
             self.statistics = TokenStatistics(*(x.new_empty(self._count, device="cpu") for x in chunk))
         here = slice(self._done, self._done + len(chunk.nll))
         for whole, part in zip(self.statistics, chunk, strict=True):
