@@ -1,11 +1,13 @@
-"""What pyproject.toml cannot say: a package that lies elsewhere, and a .pth file beside the packages.
+"""What pyproject.toml cannot say: a package that lies elsewhere, a .pth file beside the packages, constraints inside.
 
 The rest, the dependencies too, is in pyproject.toml.
 """
 
+import os
 from distutils.command.install_data import install_data  # setuptools provides it, on Python 3.12 too
 
 from setuptools import Distribution, find_packages, setup
+from setuptools.command.build_py import build_py
 
 
 class InstallBesideThePackage(install_data):
@@ -14,6 +16,15 @@ class InstallBesideThePackage(install_data):
     def finalize_options(self):
         self.set_undefined_options("install", ("install_lib", "install_dir"))
         super().finalize_options()
+
+
+class BuildWithConstraints(build_py):
+    """constraints.txt goes into the package, where the messages about what is missing find it (compat/install.py)."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            self.copy_file("constraints.txt", os.path.join(self.build_lib, "labo_fairseq", "constraints.txt"))
 
 
 class DistributionWithData(Distribution):
@@ -30,6 +41,6 @@ setup(
     ],
     package_dir={"labo_fairseq.data_prep": "data_prep"},
     distclass=DistributionWithData,
-    cmdclass={"install_data": InstallBesideThePackage},
+    cmdclass={"install_data": InstallBesideThePackage, "build_py": BuildWithConstraints},
     data_files=[("", ["labo_fairseq_hook.pth"])],
 )

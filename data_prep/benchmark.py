@@ -29,7 +29,9 @@ _SPLITS = ("train", "val", "test_2016_flickr")
 
 def main():
     """Print the tables as TSV."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--raw-dir", required=True, type=Path, metavar="DIR")
     parser.add_argument("--language", default="de", metavar="CODE")
     parser.add_argument("--workers", type=int, default=available(), metavar="N")

@@ -1,5 +1,6 @@
 """fairseq-preprocess as a step that either gives a whole, checked folder bin/ or one clear error."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ..compat.install import INSTALL_FAIRSEQ
 from ..errors import UserError
 from .text import progress, read_lines
 
@@ -43,27 +45,31 @@ def binarize(job):
 
 
 def _program():
-    beside = Path(sys.executable).parent / "fairseq-preprocess"
-    program = beside if beside.exists() else shutil.which("fairseq-preprocess")
-    if not program:
-        raise UserError("fairseq-preprocess: not found: pip install --no-deps fairseq==0.12.2")
-    return os.path.abspath(program)
+    if importlib.util.find_spec("fairseq") is None:
+        raise UserError(f"fairseq-preprocess: not found: {INSTALL_FAIRSEQ}")
+    # -P: the output folder, in which it runs, is no place for modules
+    return [sys.executable, "-P", "-m", f"{__package__}.preprocess"]
 
 
 def _command(job, pair, destination, shared):
-    command = [_program(), "--source-lang", pair[0], "--target-lang", pair[1], "--destdir", str(destination)]
+    command = [*_program(), "--source-lang", pair[0], "--target-lang", pair[1], "--destdir", str(destination)]
     prefixes = [f"bpe/{job.label(split, pair)}" for split in job.corpus.splits]
     command += ["--trainpref", prefixes[0], "--validpref", prefixes[1], "--testpref", ",".join(prefixes[2:])]
-    if shared or job.recipe.dictionary == "joined":
+    if job.recipe.dictionaries:
+        for side, language in zip(("src", "tgt"), pair, strict=True):
+            path = Path(job.recipe.dictionaries).absolute() / f"dict.{language}.txt"
+            command += [f"--{side}dict", str(path)]
+    elif shared or job.recipe.dictionary == "joined":
         command.append("--joined-dictionary")
     if shared:
         command += ["--srcdict", str(shared)]
-    return [*command, "--workers", str(job.workers)]
+    # fairseq does the first part of every text itself, after its workers have done theirs
+    return [*command, "--workers", str(job.workers + (job.workers > 1))]
 
 
 def _shared_dictionary(job, aside, log):
     """The path of the dictionary of all pairs' training text; None where there is one pair, which has its own."""
-    if len(job.pairs) == 1:
+    if len(job.pairs) == 1 or job.recipe.dictionaries:
         return None
     folder = aside / "shared"
     folder.mkdir()
@@ -72,7 +78,7 @@ def _shared_dictionary(job, aside, log):
             with open(path, "rb") as stream:
                 shutil.copyfileobj(stream, joint)
     # --only-source: one "language" whose text is that of all
-    _run([_program(), "--only-source", "--dict-only", "--source-lang", "all", "--trainpref", str(folder / "train"),
+    _run([*_program(), "--only-source", "--dict-only", "--source-lang", "all", "--trainpref", str(folder / "train"),
           "--destdir", str(folder), "--workers", str(job.workers)], log)  # fmt: skip
     return folder / "dict.all.txt"
 
@@ -106,7 +112,8 @@ def _check(job, pair, folder, log):
 
 def _sentences(index):
     # fairseq's mmap index: 9 bytes magic, 8 version, 1 type, then the number of sentences
-    return int.from_bytes(index.read_bytes()[18:26], "little")
+    with open(index, "rb") as stream:
+        return int.from_bytes(stream.read(26)[18:], "little")
 
 
 def _last_line(log):

@@ -24,6 +24,7 @@ import re
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import sha256
 
 # name on the command line: module with Corpus, RECIPE, LANGUAGES, PAIRS, OPTIONS and SYNTHETIC
 CORPORA = {
@@ -58,6 +59,15 @@ def add_arguments(parser):
         "--max-ratio", type=float, metavar="R", help="largest ratio of the lengths of a training pair kept"
     )
     recipe.add_argument("--dictionary", choices=["joined", "separate"], help="one for both sides, or one for each")
+    recipe.add_argument(
+        "--vocabulary-threshold",
+        type=int,
+        metavar="N",
+        help="BPE: split subwords that training saw less than N times in their language, as subword-nmt's does",
+    )
+    existing = parser.add_argument_group("the subwords and dictionaries of an existing model")
+    existing.add_argument("--codes", metavar="FILE", help="its BPE merges, or sentencepiece model: none are learnt")
+    existing.add_argument("--dictionaries", metavar="DIR", help="the folder of its dict.XX.txt, such as data/old/bin")
     some = parser.add_argument_group("options of single corpora")
     some.add_argument("--seed", type=int, metavar="N", help="embedded: seed of the generator, without it 1")
     some.add_argument("--train", metavar="PREFIX", help="files: training text PREFIX.SOURCE and PREFIX.TARGET")
@@ -99,13 +109,20 @@ def _prepare(module, args, pairs, recipe, out):
 
     corpus = module.Corpus(pairs, args, out)
     size = {"bpe": "bpe_operations", "sentencepiece": "vocabulary_size"}[recipe.subword]
+    chosen = dataclasses.asdict(recipe)
+    # a path is no parameter, the content is (_existing_files); what is not asked for is left out, so that a corpus that
+    # an older version has prepared is still the same one
+    del chosen["codes"], chosen["dictionaries"]
+    if chosen["vocabulary_threshold"] is None:
+        del chosen["vocabulary_threshold"]
     parameters = {
         "corpus": args.corpus,
         "synthetic": module.SYNTHETIC,
         "source": args.source,
         "target": args.target,
         size: recipe.subword_size,
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": chosen,
+        **_existing_files(recipe, pairs),
         **corpus.parameters(),
     }
     if args.raw_dir:
@@ -115,6 +132,20 @@ def _prepare(module, args, pairs, recipe, out):
         pipeline.prepare(steps.Job(out, pairs, corpus, recipe, workers, pool), parameters)
     if os.pathsep in str(out):
         say(f"{out}: fairseq-train splits its data path at {os.pathsep!r}: name bin/ by a path without one")
+
+
+def _existing_files(recipe, pairs):
+    """{"existing": {file: its SHA-256}} of what comes from an existing model; UserError where a file is missing."""
+    paths = [Path(recipe.codes)] if recipe.codes else []
+    if recipe.dictionaries:
+        paths += [
+            Path(recipe.dictionaries) / f"dict.{code}.txt" for code in sorted({c for pair in pairs for c in pair})
+        ]
+    for path in paths:
+        if not path.is_file():
+            flag = "--codes" if str(path) == recipe.codes else "--dictionaries"
+            raise UserError(f"{flag}: {path}: no such file: give that of the model's own data")
+    return {"existing": {path.name: sha256(path) for path in paths}} if paths else {}
 
 
 def _pairs(args, module):
@@ -145,7 +176,10 @@ def _recipe(args, module, pairs):
     _check_values(args, module)
     changes = {
         name: getattr(args, name)
-        for name in ("subword", "tokenizer", "min_length", "max_length", "max_ratio", "dictionary")
+        for name in (
+            *("subword", "tokenizer", "min_length", "max_length", "max_ratio", "dictionary"),
+            *("codes", "dictionaries", "vocabulary_threshold"),
+        )
         if getattr(args, name) is not None
     }
     if args.lowercase is not None:
@@ -160,6 +194,7 @@ def _recipe(args, module, pairs):
             raise UserError(f"{flag}: is for --subword {subword}: leave it out")
         if size is not None:
             recipe = dataclasses.replace(recipe, subword_size=size)
+    _check_existing(args, recipe)
     if args.min_length is not None and not recipe.cleans:
         raise UserError("--min-length: needs --max-length or --max-ratio")
     if recipe.dictionary == "separate" and len(pairs) > 1:
@@ -167,8 +202,24 @@ def _recipe(args, module, pairs):
     return module.adapt(recipe, args) if hasattr(module, "adapt") else recipe
 
 
+def _check_existing(args, recipe):
+    for flag, size in (("--bpe-operations", args.bpe_operations), ("--vocabulary-size", args.vocabulary_size)):
+        if recipe.codes and size is not None:
+            raise UserError(f"{flag}: nothing is learnt with --codes: leave it out")
+    if recipe.vocabulary_threshold and recipe.subword != "bpe":
+        raise UserError("--vocabulary-threshold: is for --subword bpe: leave it out")
+
+
 def _check_values(args, module):
-    for name in ("bpe_operations", "vocabulary_size", "workers", "min_length", "max_length", "max_ratio"):
+    for name in (
+        "vocabulary_threshold",
+        "bpe_operations",
+        "vocabulary_size",
+        "workers",
+        "min_length",
+        "max_length",
+        "max_ratio",
+    ):
         value = getattr(args, name)
         if value is not None and not value >= 1:
             raise UserError(f"--{name.replace('_', '-')}: {value}: must be at least 1")

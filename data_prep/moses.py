@@ -13,6 +13,7 @@ Line functions are described by small frozen classes, because a description can 
 compiled regular expression or a loaded model cannot: `build()` makes the function where it is needed.
 """
 
+import re
 from dataclasses import dataclass
 
 import regex
@@ -41,13 +42,13 @@ class Moses:
         end; perl_parity maps a lone ’ as it does.
         """
         tokenizer = _Tokenizer(self.language, self.split_final_dot)
-        normalizer = MosesPunctNormalizer(self.language, perl_parity=True)
+        normalizer = _Normalizer(self.language)
 
         def tokenize(line):
             if self.lowercase == "before":
                 line = lower(line)
             if self.normalize:
-                line = normalizer.normalize(line + "\n").removesuffix("\n")
+                line = normalizer.normalize(line + "\n")
             if self.printable:
                 line = _NON_PRINTING.sub(" ", line)
             line = tokenizer.tokenize(line, aggressive_dash_splits=self.split_dashes, return_str=True)
@@ -56,20 +57,58 @@ class Moses:
         return tokenize
 
 
-def _by_property(rule):
-    """One of sacremoses' rules with Unicode's properties, as in the Perl script, in place of its own tables."""
+class _Normalizer:
+    """normalize-punctuation.perl by sacremoses' rules, each of which looks only at lines that have what it needs."""
+
+    def __init__(self, language):
+        rules = MosesPunctNormalizer(language, perl_parity=True).substitutions
+        self._rules = [(_needed(pattern), re.compile(pattern), replacement) for pattern, replacement in rules]
+
+    def normalize(self, text):
+        """The text with normal punctuation, without white space around it."""
+        for needed, pattern, replacement in self._rules:
+            if needed in text:
+                text = pattern.sub(replacement, text)
+        return text.strip()
+
+
+def _needed(pattern):
+    """A string that is in every match of one of sacremoses' rules that changes it."""
+    if pattern == " +":  # one space becomes one space
+        return "  "
+    without_groups = re.sub(r"(?<!\\)\(.*?(?<!\\)\)", "", pattern)
+    return without_groups.replace(r"\r", "\r").replace("\\", "")
+
+
+@dataclass(frozen=True)
+class _Where:
+    """A regular expression that is tried only on text with the character that all its matches have."""
+
+    needed: str
+    pattern: regex.Pattern
+
+    def sub(self, replacement, text):
+        """As Pattern.sub."""
+        return self.pattern.sub(replacement, text) if self.needed in text else text
+
+
+def _by_property(needed, rule):
+    """One of sacremoses' rules with Unicode's properties, as in the Perl script, in place of its own tables.
+
+    needed: a character of all its matches
+    """
     pattern, replacement = rule
     text = pattern.pattern
     for table, name in (("IsAlnum", "Alnum"), ("IsAlpha", "Alpha"), ("IsN", "N")):
         text = text.replace(getattr(MosesTokenizer, table), rf"\p{{{name}}}")
-    return regex.compile(text), replacement
+    return _Where(needed, regex.compile(text)), replacement
 
 
 # what is part of a word when a lower-case letter follows (USA:n), and in Catalan everywhere (col·labora): the script's
 # rule for the middle dot before other letters is read as bytes by Perl, so that it never applies
 _INSIDE_WORDS = {"fi": ":", "sv": ":", "tdt": "'", "ca": "·"}
-_ENGLISH = tuple(map(_by_property, MosesTokenizer.ENGLISH_SPECIFIC_APOSTROPHE))
-_FRENCH = tuple(map(_by_property, MosesTokenizer.FR_IT_SPECIFIC_APOSTROPHE))
+_ENGLISH = tuple(_by_property("'", rule) for rule in MosesTokenizer.ENGLISH_SPECIFIC_APOSTROPHE)
+_FRENCH = tuple(_by_property("'", rule) for rule in MosesTokenizer.FR_IT_SPECIFIC_APOSTROPHE)
 _APOSTROPHES = {
     "en": _ENGLISH, "fr": _FRENCH, "it": _FRENCH, "ga": _FRENCH, "ca": _FRENCH,
     "so": _FRENCH[:3], "tdt": _FRENCH[:3],  # the fourth splits a word at its apostrophe
@@ -112,10 +151,10 @@ class _Tokenizer(MosesTokenizer):
 
     # Python's \s has the separators U+001C to U+001F, which the script deletes
     DEDUPLICATE_SPACE = regex.compile(r"\s+"), " "
-    AGGRESSIVE_HYPHEN_SPLIT = _by_property(MosesTokenizer.AGGRESSIVE_HYPHEN_SPLIT)
-    COMMA_SEPARATE_1 = _by_property(MosesTokenizer.COMMA_SEPARATE_1)
-    COMMA_SEPARATE_2 = _by_property(MosesTokenizer.COMMA_SEPARATE_2)
-    COMMA_SEPARATE_3 = _by_property(MosesTokenizer.COMMA_SEPARATE_3)
+    AGGRESSIVE_HYPHEN_SPLIT = _by_property("-", MosesTokenizer.AGGRESSIVE_HYPHEN_SPLIT)
+    COMMA_SEPARATE_1 = _by_property(",", MosesTokenizer.COMMA_SEPARATE_1)
+    COMMA_SEPARATE_2 = _by_property(",", MosesTokenizer.COMMA_SEPARATE_2)
+    COMMA_SEPARATE_3 = _by_property(",", MosesTokenizer.COMMA_SEPARATE_3)
 
     def __init__(self, language, split_final_dot):
         super().__init__(language)
@@ -130,10 +169,13 @@ class _Tokenizer(MosesTokenizer):
     def handles_nonbreaking_prefixes(self, text):
         """The text with a space before each full stop at a word's end, but for those of abbreviations."""
         words = text.split()
-        return " ".join(
-            f"{word[:-1]} ." if len(word) > 1 and word.endswith(".") and self._is_token(word[:-1], after) else word
-            for word, after in zip(words, [*words, None][1:], strict=True)
-        )
+        if "." in text:
+            for number, word in enumerate(words):
+                if word[-1] == "." and len(word) > 1:
+                    after = words[number + 1] if number + 1 < len(words) else None
+                    if self._is_token(word[:-1], after):
+                        words[number] = f"{word[:-1]} ."
+        return " ".join(words)
 
     def _is_token(self, stem, after):
         """Whether the full stop between `stem` and the word `after` (None at the line's end) is a token."""

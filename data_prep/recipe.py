@@ -24,6 +24,9 @@ class Recipe:
     subword: str = "bpe"  # or sentencepiece
     subword_size: int = 10_000  # BPE merges, or the size of sentencepiece's vocabulary
     dictionary: str = "joined"  # or separate: one for each side
+    codes: str | None = None  # the file of an existing model's subwords, in place of learning them
+    dictionaries: str | None = None  # the folder of its dict.XX.txt, in place of counting the training text
+    vocabulary_threshold: int | None = None  # BPE: a subword rarer than this in its language is split further
 
     @property
     def cleans(self):

@@ -8,6 +8,7 @@ from which it is selected. A step takes a Job and returns facts for the manifest
 """
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -208,7 +209,10 @@ def _folders(job):
 
 def codes(job):
     """Learn the subwords jointly on all languages of tok/train (Sennrich et al. 2016)."""
-    subword.learn(job.recipe.subword, _training_text(job), job.recipe.subword_size, job.model)
+    if job.recipe.codes:
+        subword.take(job.recipe.subword, job.recipe.codes, job.model)
+    else:
+        subword.learn(job.recipe.subword, _training_text(job), job.recipe.subword_size, job.model)
 
 
 def _training_text(job):
@@ -221,10 +225,38 @@ def _training_text(job):
 
 
 def bpe(job):
-    """Write bpe/ from tok/ with the learnt subwords."""
-    segmenter = subword.Segmenter(job.recipe.subword, str(job.model))
-    for _, _, source in job.texts("tok", job.segmented):
-        map_lines(job.pool, segmenter, source, job.out / "bpe" / source.name)
+    """Write bpe/ from tok/ with the learnt subwords; with a threshold also the subwords of each language, vocab.XX."""
+    for language in sorted({language for pair in job.pairs for language in pair}):
+        segmenter = subword.Segmenter(job.recipe.subword, str(job.model))
+        texts = [(part, path) for part, code, path in job.texts("tok", job.segmented) if code == language]
+        if job.recipe.vocabulary_threshold:
+            # counted on what training will read: valid and test must not add to it
+            training = [path for part, path in texts if part in ("train", "all")]
+            vocabulary = _write_vocabulary(job, segmenter, training, language)
+            segmenter = subword.Segmenter(
+                segmenter.kind, segmenter.path, str(vocabulary), job.recipe.vocabulary_threshold
+            )
+        for _, source in texts:
+            map_lines(job.pool, segmenter, source, job.out / "bpe" / source.name)
+
+
+def _write_vocabulary(job, segmenter, texts, language):
+    """Count the subwords of a language's training text, as subword-nmt's get-vocab; returns the file."""
+    counts = Counter()
+    for path in texts:
+        aside = job.out / "bpe" / f".{path.name}.counted"
+        map_lines(job.pool, segmenter, path, aside)
+        for line in read_lines(aside):
+            counts.update(line.split())
+        aside.unlink()
+    vocabulary = _vocabulary(job, language)
+    with write_aside(vocabulary) as stream:
+        stream.writelines(f"{word} {count}\n" for word, count in sorted(counts.items(), key=lambda e: (-e[1], e[0])))
+    return vocabulary
+
+
+def _vocabulary(job, language):
+    return job.out / "bpe" / f"vocab.{language}"
 
 
 def bin_(job):
@@ -251,4 +283,7 @@ def files_of(step, job):
     parts = {"raw": job.given, "tok": job.given, "select": job.selected, "bpe": job.segmented}[step]
     folders = _folders(job) if step == "select" else (step,)
     texts = [str(path.relative_to(job.out)) for folder in folders for _, _, path in job.texts(folder, parts)]
+    if step == "bpe" and job.recipe.vocabulary_threshold:
+        languages = sorted({language for pair in job.pairs for language in pair})
+        texts += [str(_vocabulary(job, language).relative_to(job.out)) for language in languages]
     return ["README.txt", *texts] if step == "raw" else texts

@@ -129,9 +129,9 @@ def map_lines(pool, function, source, destination):
             stream.write(f"{line}\n")
 
 
-def progress(items, what, unit):
+def progress(items, what, unit, total=None):
     """A tqdm bar over `items` on standard error, shown only on a terminal and only after a second."""
-    return tqdm(items, desc=what, unit=f" {unit}", disable=None, leave=False, delay=1)
+    return tqdm(items, total=total, desc=what, unit=f" {unit}", disable=None, leave=False, delay=1)
 
 
 def say(line):

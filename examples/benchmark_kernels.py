@@ -27,7 +27,9 @@ PARAMETERS = [(8000, 256)] + [(256, 256)] * 36 + [(256,)] * 72 + [(1024, 256), (
 
 def main():
     """Print the table that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("table", choices=("products", "adam"))
     parser.add_argument("--repetitions", type=int, default=9, help="timed runs of each candidate (default: 9)")
     args = parser.parse_args()

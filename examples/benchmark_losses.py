@@ -26,7 +26,9 @@ BASELINE = "torch cross_entropy(label_smoothing=0.1)"
 
 def main():
     """Print the table as TSV."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--model", choices=["none", "gpt2", "marian"], default="none")
     parser.add_argument("--sentences", type=int, default=8)
     parser.add_argument("--length", type=int, default=256)

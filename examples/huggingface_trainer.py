@@ -27,7 +27,9 @@ PAD, EOS, UNKNOWN = 0, 1, 2
 
 def main():
     """Train, evaluate, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--model", choices=["marian", "gpt2"], default="marian")
     parser.add_argument("--projection", choices=["dense", "fused"], default="fused")
     parser.add_argument("--raw-dir", type=Path, metavar="DIR")

@@ -10,53 +10,50 @@ import sys
 # subject: {subcommand: line for the overview}. The subcommand a-b is the module commands/a_b.py, which has
 # add_arguments(parser) and run(args) -> exit code.
 SUBJECTS = {
-    "set up": {
-        "doctor": "show what is installed, which mends are active, and what to do where it fails",
+    "text: prepare, train, translate, score": {
         "prepare": "turn a parallel corpus into fairseq binaries",
-        "benchmark": "measure time and memory of the losses, of training steps, of decoding",
-    },
-    "train": {
-        "experiment": "run methods × seeds × directions from one file, resumable, to a table",
-        "table": "show one row per training run: BLEU, true perplexity, updates per second",
+        "user-dir": "print the folder for fairseq's --user-dir",
         "average": "average the parameters of checkpoints",
-        "distill-targets": "store a teacher's top probabilities for distillation",
-        "distill-corpus": "make a training set from a teacher's translations of it",
-    },
-    "evaluate translations": {
-        "score": "compute BLEU, chrF2 and TER of translations, with signatures and significance",
-        "splits": "compute scores by training frequency (Table 4 of LABO) and word F1",
-        "confidence": "show the probabilities of the chosen tokens (Figure 2 of LABO)",
-        "compare": "show what two systems do differently: n-grams, sentences, lengths",
-        "report": "write one HTML page about training runs: curves, scores, splits, examples",
-    },
-    "calibrate and decode": {
-        "calibrate": "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram",
-        "inference-calibration": "measure the ECE of the tokens that beam search produced",
-        "sentence-confidence": "fit the probability that a translation is good",
         "export": "write a checkpoint for the fast engine, with its temperature folded in",
         "translate": "translate with an exported model, in fairseq's format",
         "mbr": "choose the candidate of highest expected utility (minimum-Bayes-risk decoding)",
+        "rerank": "rerank n-best lists by a weighted sum of features, tuned on validation data",
+        "score": "compute BLEU, chrF2 and TER of translations, with signatures and significance",
+        "splits": "compute scores by training frequency (Table 4 of LABO) and word F1",
+        "compare": "show what two systems do differently: n-grams, sentences, lengths",
+        "table": "show one row per training run: BLEU, true perplexity, updates per second",
+        "report": "write one HTML page about training runs: curves, scores, splits, examples",
     },
-    "images and label noise": {
+    "calibration: are the probabilities right": {
+        "calibrate": "fit a calibrator to checkpoints; ECE, NLL and a reliability diagram",
+        "inference-calibration": "measure the ECE of the tokens that beam search produced",
+        "confidence": "show the probabilities of the chosen tokens (Figure 2 of LABO)",
+        "sentence-confidence": "fit the probability that a translation is good",
+    },
+    "images: classifiers and label noise": {
         "classify-report": "compare image classifiers: accuracy, calibration, confusion",
         "noise": "estimate label noise; compare trained models with the theory of smoothing",
         "optimal-smoothing": "compute the best label smoothing under label noise",
     },
-    "look inside": {
+    "research: experiments, distillation, a look inside": {
+        "experiment": "run methods × seeds × directions from one file, resumable, to a table",
+        "distill-targets": "store a teacher's top probabilities for distillation",
+        "distill-corpus": "make a training set from a teacher's translations of it",
+        "distillation-study": "compare students of hard, smoothed and LABO teachers",
         "targets": "show the smoothed target of one position, under label smoothing and LABO",
         "penultimate": "project activations on the plane of three class templates",
         "mutual-information": "measure what a logit difference tells about the image",
         "padding-calibration": "show what counting padding does to the ECE",
-        "distillation-study": "compare students of hard, smoothed and LABO teachers",
+        "benchmark": "measure time and memory of the losses, of training steps, of decoding",
+    },
+    "this installation": {
+        "doctor": "say whether training and translation would work here, and what to do if not",
+        "completion": "print the completion of `labo` for bash or zsh",
     },
 }
 REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space") | {errno.EBADF: "redirect it to a file"}
-# what the package installs without and a command may need; the rest of its dependencies always comes along
-MISSING = {
-    "fairseq": "pip install --no-deps fairseq==0.12.2 (`labo doctor` says what else it needs)",
-    "hydra": "fairseq needs it: pip install 'hydra-core>=1.3,<1.4'",
-    "omegaconf": "fairseq needs it: pip install 'omegaconf>=2.3,<2.4'",
-}
+# module: package, of what a command may need and may not find; the rest of the dependencies always comes along
+MISSING = {"fairseq": "fairseq", "hydra": "hydra-core", "omegaconf": "omegaconf"}
 SUBCOMMANDS = [name for subject in SUBJECTS.values() for name in subject]
 
 
@@ -81,7 +78,7 @@ def main(argv=None):
     except ModuleNotFoundError as error:
         if error.name not in MISSING:
             raise
-        return _refused(name, f"{error.name}: is not installed: {MISSING[error.name]}")
+        return _refused(name, f"{error.name}: is not installed: {_remedy(MISSING[error.name])}")
     except BrokenPipeError:
         _give_up_stdout()
         return 141
@@ -121,10 +118,24 @@ def _run(argv):
         parser.parse_args(argv or ["--help"])  # prints the help, the version or the error, and exits
         parser.error("a subcommand is needed")
     name, *arguments = argv
+    module, parser = command(name)
+    return module.run(parser.parse_args(arguments)) or 0
+
+
+def command(name):
+    """(module, parser) of a subcommand."""
     module = importlib.import_module(f"labo_fairseq.commands.{name.replace('-', '_')}")
     parser = Parser(prog=f"labo {name}", description=module.__doc__, formatter_class=HelpFormatter)
     module.add_arguments(parser)
-    return module.run(parser.parse_args(arguments)) or 0
+    return module, parser
+
+
+def _remedy(package):
+    from .compat.install import INSTALL_FAIRSEQ, install_command  # only here: `labo --help` is instant
+
+    if package == "fairseq":
+        return f"{INSTALL_FAIRSEQ} (`labo doctor` says what else it needs)"
+    return f"fairseq needs it: {install_command(package)}"
 
 
 def _check_streams():
@@ -167,20 +178,28 @@ def _overview_parser():
     )
     parser = Parser(
         prog="labo",
-        description="LABO and its family for fairseq: prepare, train, calibrate, decode, evaluate.",
+        description="LABO and its family for fairseq. Training itself is fairseq's:\n"
+        "  fairseq-train DATA --user-dir labo_fairseq --criterion labo ...\n"
+        "and labo does what comes before and after it.",
         epilog=f"{listing}\n\n'labo SUBCOMMAND --help' explains each, with an example.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="labo SUBCOMMAND [options]",
     )
-    parser.add_argument("--version", action="version", version=f"labo_fairseq {_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the versions of what matters here, and exit")
     parser.add_argument("subcommand", choices=SUBCOMMANDS, help=argparse.SUPPRESS)
     return parser
 
 
-def _version():
-    from . import __version__
+class _Version(argparse.Action):
+    """Looks the versions up where they are asked for: `labo --help` has no time for that."""
 
-    return __version__
+    def __call__(self, parser, namespace, values, option_string=None):
+        from . import __version__
+        from .compat.versions import installed
+
+        for name, version in {"labo_fairseq": __version__, **installed()}.items():
+            print(f"{name} {version}")
+        parser.exit()
 
 
 if __name__ == "__main__":

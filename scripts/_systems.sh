@@ -9,9 +9,9 @@ die() { # one line, exit code 2
 }
 
 run() {
-    printf '+' >&2
-    printf ' %q' "$@" >&2
-    printf '\n' >&2
+    # a dry run's lines can be pasted
+    if [ -z "${DRY_RUN-}" ]; then printf '+ ' >&2; fi
+    { printf '%q' "$1" && printf ' %q' "${@:2}" && printf '\n'; } >&2
     if [ -z "${DRY_RUN-}" ]; then "$@"; fi
 }
 

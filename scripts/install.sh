@@ -2,7 +2,7 @@
 # usage: scripts/install.sh VENV [pip options...]
 #
 # Makes the virtual environment VENV with this package, fairseq 0.12.2 and the tested versions of everything else.
-# Finished already: returns at once. Interrupted: run it again. LABO_EXTRAS=dev,plot adds extras, PYTHON=python3.12
+# Finished already: returns at once. Interrupted: run it again. LABO_EXTRAS=dev,vision adds extras, PYTHON=python3.12
 # chooses the interpreter.
 #
 # GPU: constraints.txt pins the version of torch and not the build; the package index decides. To take a CUDA build, name

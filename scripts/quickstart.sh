@@ -30,9 +30,9 @@ die() { # one line, exit code 2
 }
 
 show() {
-    printf '+' >&2
-    printf ' %q' "$@" >&2
-    printf '\n' >&2
+    # a dry run's lines can be pasted
+    if [ -z "${DRY_RUN-}" ]; then printf '+ ' >&2; fi
+    { printf '%q' "$1" && printf ' %q' "${@:2}" && printf '\n'; } >&2
 }
 
 run() {
@@ -128,16 +128,16 @@ fi
 # --- install, prepare ---
 run bash scripts/install.sh "$venv" >&2
 PATH=$(absolute "$venv")/bin:$PATH
+if [ -n "${DRY_RUN-}" ]; then
+    case $venv in /*) printf 'PATH=%q/bin:$PATH\n' "$venv" >&2 ;; *) printf 'PATH=$PWD/%q/bin:$PATH\n' "$venv" >&2 ;; esac
+fi
 run python -m labo_fairseq.recipe check --device "$device" "${criterions[@]}"
 run labo prepare "$corpus" --source "$source" --target "$target" --out "$out/data/$pair" \
     ${raw_dir:+--raw-dir "$raw_dir"} ${subwords[@]+"${subwords[@]}"} >&2
 
-# --- train and translate ---
-runs=()
-for criterion in "${criterions[@]}"; do
-    folder=$out/$pair.u$max_update/$criterion
-    runs+=("$folder")
-    metric=nll_loss
+# --- train and translate: on a CPU side by side, one core each, which two threads of one training do not use as well ---
+method() { # the criterion $1 in the run folder $2
+    local criterion=$1 folder=$2 metric=nll_loss settings train generate command
     case $criterion in
     labo) settings=(--smoothing-warmup-updates $((max_update / 10))) ;;
     label_smoothed_cross_entropy) settings=(--label-smoothing 0.1) ;;
@@ -151,17 +151,46 @@ for criterion in "${criterions[@]}"; do
         --save-dir "$folder/checkpoints" --no-epoch-checkpoints --keep-interval-updates 1
         --best-checkpoint-metric "$metric" --log-format json --log-interval 100 --log-file "$folder/train.log"
         --seed 1 --distributed-world-size 1 ${on_device[@]+"${on_device[@]}"})
-    show "${train[@]}"
-    if [ -z "${DRY_RUN-}" ]; then
-        python -m labo_fairseq.recipe train --data "../../data/$pair" "$folder" "${train[@]}"
-    fi
+    through_recipe train --half-on-cpu --data "../../data/$pair" "$folder" "${train[@]}"
     generate=(fairseq-generate "$out/data/$pair/bin" --user-dir labo_fairseq --task translation
         --source-lang "$source" --target-lang "$target" --path "$folder/checkpoints/checkpoint_best.pt"
         --beam 5 --max-len-a 1.2 --max-len-b 10 --max-tokens 8192 --required-batch-size-multiple 1
         --remove-bpe --tokenizer moses ${on_device[@]+"${on_device[@]}"})
-    show "${generate[@]}"
-    if [ -z "${DRY_RUN-}" ]; then
-        python -m labo_fairseq.recipe generate "$folder" "${generate[@]}"
+    through_recipe generate "$folder" "${generate[@]}"
+}
+
+through_recipe() { # shows fairseq's command, which is the array of that name, or the whole line where it is to be pasted
+    command=(python -m labo_fairseq.recipe "$@")
+    if [ -n "${DRY_RUN-}" ]; then show "${command[@]}" && return; fi
+    if [ "$1" = train ]; then show "${train[@]}"; else show "${generate[@]}"; fi
+    "${command[@]}"
+}
+
+stop() { # the methods that run side by side, each in a process group of its own
+    local pid
+    for pid in "${pids[@]}"; do kill -INT -- "-$pid" 2>/dev/null || true; done
+    wait
+    exit 130
+}
+
+runs=() pids=() at_once=1 status=0
+for criterion in "${criterions[@]}"; do runs+=("$out/$pair.u$max_update/$criterion"); done
+if [ -z "${DRY_RUN-}" ] && [ ${#runs[@]} -gt 1 ]; then
+    at_once=$(python -m labo_fairseq.recipe cores --device "$device")
+fi
+for i in "${!criterions[@]}"; do
+    if [ "$at_once" -lt 2 ]; then
+        method "${criterions[i]}" "${runs[i]}"
+        continue
     fi
+    if [ "$i" -ge "$at_once" ]; then wait "${pids[i - at_once]}" || status=$?; fi
+    set -m
+    OMP_NUM_THREADS=1 method "${criterions[i]}" "${runs[i]}" &
+    pids+=($!)
+    set +m
+    trap stop INT TERM
 done
+for pid in ${pids[@]+"${pids[@]}"}; do wait "$pid" || status=$?; done
+trap - INT TERM
+[ "$status" -eq 0 ] || exit "$status"
 run labo table "${runs[@]}"

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${LABO_TEST_VENV:-$PWD/.venv-test}
-LABO_EXTRAS=dev,plot,vision scripts/install.sh "$venv"
+LABO_EXTRAS=dev,vision scripts/install.sh "$venv"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check --quiet .
 "$venv/bin/mypy"

@@ -20,7 +20,7 @@ for python in ${LABO_PYTHONS:-python3.11 python3.12 python3.13}; do
     fi
     venv=$folder/.venv-test-$version
     echo "== Python $version" >&2
-    if ! PYTHON=$python LABO_EXTRAS=dev,plot,vision scripts/install.sh "$venv" ||
+    if ! PYTHON=$python LABO_EXTRAS=dev,vision scripts/install.sh "$venv" ||
         ! OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile "$@"; then
         failed+=("$python")
     fi

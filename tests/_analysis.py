@@ -17,9 +17,9 @@ def write(path, text):
     return str(path)
 
 
-def labo(*arguments, cwd=None, program="from labo_fairseq.cli import main; import sys; sys.exit(main())"):
+def labo(*arguments, cwd=None, env=None, program="from labo_fairseq.cli import main; import sys; sys.exit(main())"):
     """Run `labo ARGUMENTS` in a process of its own, from this checkout."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **(env or {})}
     return subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         cwd=cwd,

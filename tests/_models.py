@@ -14,6 +14,8 @@ import labo_fairseq
 labo_fairseq.register()
 
 SYMBOLS = 19
+# what some criterions read of the settings of the run
+RUN = {"max_update": 0, "max_epoch": 0, "update_freq": [1]}
 
 
 def make_task(symbols=SYMBOLS):
@@ -64,7 +66,7 @@ def make_batch(dictionary, lengths=(7, 4, 2), seed=0):
 def build(task, name, **flags):
     """A criterion with settings as hydra and argparse give them: a DictConfig of the registered dataclass."""
     cfg = OmegaConf.structured(CRITERION_DATACLASS_REGISTRY[name]())
-    flags = {"sentence_avg": False, **({"max_update": 0} if "max_update" in cfg else {}), **flags}
+    flags = {"sentence_avg": False, **{k: v for k, v in RUN.items() if k in cfg}, **flags}
     cfg = OmegaConf.merge(cfg, flags)
     cfg._name = name
     return CRITERION_REGISTRY[name].build_criterion(cfg, task)

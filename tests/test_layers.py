@@ -15,6 +15,7 @@ PACKAGE = ROOT / "labo_fairseq"
 # import it, so that there is no circle; CONTRIBUTING.md has the same table for readers.
 ALLOWED = {
     "errors": [],
+    "progress": [],
     "files": ["errors"],
     "archives": ["errors"],
     "compat": [],
@@ -23,24 +24,26 @@ ALLOWED = {
     "functional": [],
     "losses": ["errors", "functional"],
     "huggingface": ["errors", "losses"],
-    "fairseq_models": ["errors", "files", "compat", "functional"],
+    "fairseq_models": ["progress", "errors", "files", "compat", "functional"],
     "calibrate": ["errors", "measures", "functional"],
     "noise": ["errors", "records", "measures"],
     "criterions": ["errors", "compat", "measures", "functional", "fairseq_models", "noise"],
     "optimizers": ["errors"],
     "calibration": ["errors", "files", "measures", "functional", "fairseq_models"],
-    "decoding": ["errors", "files", "records", "measures", "functional", "calibration"],
-    "vision": ["errors", "files", "archives", "compat", "records", "measures", "functional", "fairseq_models", "noise"],
-    "analysis": ["errors", "files", "records", "measures"],
-    "figures": ["errors", "files", "records", "measures", "analysis"],
-    "inside": ["errors", "records", "measures", "functional", "fairseq_models", "vision"],
-    "benchmark": ["errors", "functional", "fairseq_models", "vision", "decoding"],
-    "data_prep": ["errors", "files", "archives"],
-    "experiment": ["errors", "files", "compat", "records", "measures", "functional", "fairseq_models", "calibration",
-                   "vision", "analysis", "figures", "data_prep"],
+    "decoding": ["progress", "errors", "compat", "files", "records", "measures", "functional",
+                 "fairseq_models", "calibration"],
+    "vision": ["progress", "errors", "files", "archives", "compat", "records", "measures", "functional",
+               "fairseq_models", "noise"],
+    "analysis": ["progress", "errors", "compat", "files", "records", "measures"],
+    "figures": ["progress", "errors", "compat", "files", "records", "measures", "analysis"],
+    "inside": ["progress", "errors", "records", "measures", "functional", "fairseq_models", "vision"],
+    "benchmark": ["progress", "errors", "functional", "fairseq_models", "vision", "decoding"],
+    "data_prep": ["errors", "compat", "files", "archives"],
+    "experiment": ["progress", "errors", "files", "compat", "records", "measures", "functional", "fairseq_models",
+                   "calibration", "vision", "analysis", "figures", "data_prep"],
 }  # fmt: skip
-ALLOWED["commands"] = list(ALLOWED)
-ALLOWED["cli"] = []  # it imports a command by its name
+ALLOWED["commands"] = [*ALLOWED, "cli"]  # `labo completion` describes the whole command
+ALLOWED["cli"] = ["compat"]  # a command it imports by its name
 ALLOWED["recipe"] = ["experiment"]
 # by the user's --user-dir: what has to be registered with fairseq
 ALLOWED["__init__"] = ["criterions", "optimizers", "decoding", "vision"]

@@ -89,7 +89,8 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel):
     modules = {str(path.relative_to(CLONE)) for path in (CLONE / "labo_fairseq").rglob("*.py")}
     modules |= {f"labo_fairseq/{path.relative_to(CLONE)}" for path in (CLONE / "data_prep").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules | {"labo_fairseq_hook.py"}
-    data = {"labo_fairseq/py.typed", "labo_fairseq/figures/page.html.j2", "labo_fairseq/vision/digits.npz"}
+    data = {"labo_fairseq/py.typed", "labo_fairseq/constraints.txt", "labo_fairseq/vision/digits.npz"}
+    data |= {f"labo_fairseq/figures/page.{kind}" for kind in ("html.j2", "css", "js")}
     assert names - modules - {"labo_fairseq_hook.py", "labo_fairseq_hook.pth"} == data
     assert {name.partition("/")[0] for name in names} == OURS
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
 
+from ..compat.install import install_command
 from ..errors import UserError
 from ..measures.sacre import TOKENIZERS, SentenceStatistics
 
@@ -133,7 +134,7 @@ def check_tokenizer(name):
 
 def _remedy(name, error):
     if name.endswith("-mecab"):
-        return f"its package is not installed: pip install 'sacrebleu[{name[:2]}]'"
+        return f"its package is not installed: {install_command(f'sacrebleu[{name[:2]}]')}"
     from sacrebleu.utils import SACREBLEU_DIR
 
     reason = " ".join(str(error).split()) or type(error).__name__

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..measures import significance
-from ..measures.classification import confusion, measures, negative_log_likelihood
+from ..measures.classification import confusion, log_probabilities, measures, negative_log_likelihood
 from ..measures.significance import mcnemar
 from ..measures.temperature import search
 from ..records import predictions
@@ -154,6 +154,18 @@ def most_frequent_mistakes(name, classes, counts, most=5):
         if wrong[i, j]:
             rows.append([classes[i], classes[j], str(wrong[i, j])])
     return TextTable(f"most frequent mistakes of {name}", rows)
+
+
+def worst_mistakes(images, most=12):
+    """[(index, true class, predicted class, its probability)] of some Predictions: the surest wrong ones, surest first.
+
+    Classes are indices; probabilities are at T = 1.
+    """
+    probabilities = np.exp(log_probabilities(images.logits))
+    predicted = probabilities.argmax(1)
+    sure = np.where(predicted == images.labels, -1.0, probabilities.max(1))
+    picked = [int(i) for i in np.argsort(-sure, kind="stable")[:most] if sure[i] >= 0]
+    return [(i, int(images.labels[i]), int(predicted[i]), float(sure[i])) for i in picked]
 
 
 def fit_temperature(images):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UserError
-from ..records.tables import TextTable
+from ..measures.correlation import SAMPLES, SEED, correlations
+from ..records.tables import TextTable, shown
 from . import systems
 
 BINS = 20
@@ -40,6 +41,11 @@ class Histogram:
         """Entropy of the histogram, in bits, from 0 to log2 of the number of bins."""
         shares = np.array([share for share in self.shares if share])
         return float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0
+
+
+def has_probabilities(system):
+    """Whether a System is a generate log with P- lines."""
+    return system.sentences is not None and None not in [h.positional_scores for h in system.best()]
 
 
 def token_probabilities(system):
@@ -88,14 +94,53 @@ def risk_coverage(system, references, lowercase=False, tokenize=None):
         return None
     metric = references.metric("bleu", lowercase, tokenize)
     lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
-    counts = metric.count(lines)
-    confidences = np.array([hypothesis.confidence for hypothesis in system.best()])
+    return most_confident(metric, metric.count(lines), [hypothesis.confidence for hypothesis in system.best()])
+
+
+def most_confident(metric, counts, confidences):
+    """[(coverage, sentences, lowest confidence, score)] of the most confident sentences.
+
+    metric: a bleu.Metric; counts: its statistics of each sentence; confidences: of each
+    """
+    confidences = np.array(confidences)
     order = np.argsort(-confidences, kind="stable")
     rows = []
     for coverage in COVERAGES:
         chosen = order[: max(1, round(coverage * len(order)))]
         rows.append((coverage, len(chosen), float(confidences[chosen[-1]]), metric.score(counts[chosen]).value))
     return rows
+
+
+def chrf_correlations(system, references, lowercase=False, samples=SAMPLES, seed=SEED):
+    """{number: {"kendall", "pearson": Correlation}} with sentence chrF2; None without C- lines.
+
+    The numbers are the sentence confidence and, for comparison, the mean log-probability of the tokens.
+    """
+    if system.sentences is None or system.best()[0].confidence is None:
+        return None
+    lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
+    scores = np.array(references.metric("chrf2", lowercase).sentence_scores(lines))
+    numbers = {"confidence": [hypothesis.confidence for hypothesis in system.best()]}
+    if system.best()[0].positional_scores is not None:
+        numbers["mean log-probability"] = [np.mean(hypothesis.positional_scores) for hypothesis in system.best()]
+    if len(scores) < 2:
+        raise UserError(f"{system.file}: one sentence alone: a correlation needs two")
+    return {name: correlations(np.array(values), scores, samples, seed) for name, values in numbers.items()}
+
+
+def table_of_correlations(found):
+    """A row for each system with C- lines and number."""
+    rows = [["system", "number", "Kendall", "95% from", "to", "Pearson", "95% from", "to"]]
+    for system, numbers in found.items():
+        for name, of_number in (numbers or {}).items():
+            cells = [
+                shown(None if value != value else value, "+.3f")
+                for one in of_number.values()
+                for value in (one.value, one.low, one.high)
+            ]
+            rows.append([system, name, *cells])
+    notes = [f"Kendall's tau-b and Pearson's r over the sentences; bootstrap of {SAMPLES} samples, seed {SEED}"]
+    return TextTable("correlation with sentence chrF2", rows, notes)
 
 
 def table_of_summary(histograms):
@@ -105,8 +150,9 @@ def table_of_summary(histograms):
         numbers = [f"{value:.3f}" for value in (h.mean, h.median, h.surprisal, h.entropy)]
         rows.append([h.system, h.split, str(h.sentences), str(h.tokens), *numbers])
     notes = [
-        "surprisal: mean of -log2 p in bits, 0 where the model is always certain; entropy: of the histogram in bits, "
-        "0 where all probabilities fall into one bin, the higher the more evenly they are spread"
+        "surprisal: mean of -log2 p in bits, 0 where the model is always certain; entropy: how evenly these "
+        "probabilities spread over the bins from 0 to 1, in bits, 0 where one bin holds them all (the model's own "
+        "predictions may be surer or less sure than that)"
     ]
     return TextTable("probabilities of the chosen tokens, the end of the sentence included", rows, notes)
 

@@ -11,11 +11,13 @@ import math
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..records.messages import warn
 from ..records.text import read_text, split_lines
 
 NAMES = ("most", "medium", "least")
 _DIGITS = 18  # of a count: more are no count of tokens, and from 4,300 on Python refuses them
-MAX_UNKNOWN = 0.01  # share of tokens; the subwords of a corpus are all but never unknown to its own dictionary
+# shares of tokens: more than this is worth a word, and more than that is another corpus, or words instead of subwords
+USUALLY_UNKNOWN, MAX_UNKNOWN = 0.01, 0.1
 
 
 def _mean(counts):
@@ -58,22 +60,45 @@ def read_dictionary(file):
     return counts
 
 
-def check_unknown(lines, counts, file, dictionary, most=MAX_UNKNOWN):
-    """Raises UserError where more than a share `most` of the tokens of a text are not in the dictionary."""
-    unknown, total, first = 0, 0, None
-    for number, line in enumerate(lines, 1):
-        for token in line.split():
-            total += 1
-            if token not in counts:
-                unknown += 1
-                first = first or (number, token)
-    if unknown > most * total:
-        number, token = first
+@dataclass(frozen=True)
+class Unknown:
+    """Tokens of a text that a dictionary has not; as text one sentence about them, which names the first."""
+
+    share: float  #: of all tokens, in [0, 1]
+    message: str
+
+    def __str__(self):
+        return self.message
+
+
+def unknown_tokens(lines, counts, file, dictionary):
+    """The Unknown of lines in subwords; `file` and `dictionary` are their names."""
+    tokens = [(number, token) for number, line in enumerate(lines, 1) for token in line.split()]
+    unknown = [(number, token) for number, token in tokens if token not in counts]
+    if not unknown:
+        return Unknown(0.0, f"{file}: every token is in {dictionary}")
+    share, (number, token) = len(unknown) / len(tokens), unknown[0]
+    return Unknown(
+        share,
+        f"{file}:{number}: {token!r} is not in {dictionary}, in all {len(unknown)} of {len(tokens)} tokens are not "
+        f"({share:.1%})",
+    )
+
+
+def check_unknown(lines, counts, file, dictionary, most=None):
+    """Warns where more tokens of a text than usual are not in the dictionary.
+
+    A small corpus has some; the wrong dictionary, or words in place of subwords, leave many. Raises UserError where
+    their share is above `most`, or above MAX_UNKNOWN where that is None.
+    """
+    unknown = unknown_tokens(lines, counts, file, dictionary)
+    if unknown.share > (MAX_UNKNOWN if most is None else most):
         raise UserError(
-            f"{file}:{number}: {token!r} is not in {dictionary}, in all {unknown} of {total} tokens are not "
-            f"({unknown / total:.1%}): give the dictionary of this corpus and the text in its subwords (as in "
-            "bpe/test.XX), or raise --max-unknown"
+            f"{unknown}: give the dictionary of this corpus and the text in its subwords (as in bpe/test.XX), or raise "
+            "--max-unknown"
         )
+    if unknown.share > (USUALLY_UNKNOWN if most is None else most):
+        warn(f"{unknown}: they count as never seen")
 
 
 def frequency_scores(lines, counts, score="mean"):

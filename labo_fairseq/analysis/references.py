@@ -1,5 +1,6 @@
 """The references that translations are scored against: one text or several, mended where they are in pieces."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class References:
 
     files: tuple[str, ...]  #: as they were given; one file may hold several references
     texts: tuple[list[str], ...]  #: lines of each reference
-    detokenized_as: str | None = None  #: language, where any of them was in Moses tokens and was detokenized
+    detokenized_as: str | None = None  #: language as which systems in Moses tokens are detokenized; None: they are not
 
     @property
     def first(self) -> list[str]:
@@ -71,9 +72,33 @@ def read_references(
         names = [files[0]] * len(texts)
     for text, name in zip(texts[1:], names[1:], strict=True):
         bleu.check_counts(text, texts[0], name, names[0])
-    mended = [_mended(text, name, tokenized, language or "en") for text, name in zip(texts, names, strict=True)]
-    detokenized = any(was for _, was in mended)
-    return References(tuple(files), tuple(text for text, _ in mended), (language or "en") if detokenized else None)
+    pairs = [mended(text, name, tokenized, language or "en") for text, name in zip(texts, names, strict=True)]
+    detokenized = any(was for _, was in pairs)
+    return References(tuple(files), tuple(text for text, _ in pairs), (language or "en") if detokenized else None)
+
+
+def of_test_set(name: str, pair: str) -> list[str]:
+    """Files of the references of one of sacreBLEU's test sets, such as wmt14 and en-de, fetched where they are missing.
+
+    Raises UserError where there is no such set or pair, or it cannot be fetched.
+    """
+    from sacrebleu import utils
+
+    sets = utils.get_available_testsets()
+    if name not in sets:
+        near = difflib.get_close_matches(name, sets, 3, 0.4)
+        raise UserError(f"--test-set: {name}: no set of sacreBLEU's: try {' or '.join(near or sorted(sets)[-3:])}")
+    pairs = utils.get_langpairs_for_testset(name)
+    if pair not in pairs:
+        raise UserError(f"--language-pair: {pair}: {name} has {', '.join(sorted(pairs))}")
+    try:
+        return utils.get_reference_files(name, pair)
+    except (Exception, SystemExit) as error:  # whatever the network raises; sacreBLEU exits over a certificate
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"--test-set: {name}: cannot be fetched to {utils.SACREBLEU_DIR} ({reason}): try again with a "
+            "connection, or give --reference"
+        ) from None
 
 
 def tokenizer_for(references: References, tokenize: str | None, language: str | None) -> str:
@@ -100,8 +125,11 @@ def _columns(lines, file, columns):
     return [list(column) for column in zip(*fields, strict=True)]
 
 
-def _mended(lines, file, tokenized, language):
-    """(lines, whether they were detokenized)."""
+def mended(lines: Sequence[str], file: str, tokenized: bool = False, language: str = "en") -> tuple[list[str], bool]:
+    """(lines of a reference with subwords joined, whether they were detokenized), with a warning about either.
+
+    tokenized: whether tokens are wanted, so that nothing is detokenized.
+    """
     kind = bleu.subwords_of(lines)
     if kind:
         marks = "sentencepiece (▁)" if kind == "▁" else "subword-nmt (@@)"
@@ -111,6 +139,6 @@ def _mended(lines, file, tokenized, language):
         return lines, False
     warn(
         f"{file}: the reference looks tokenized: detokenized as {language} (see --language) before scoring; better "
-        "give the plain text, or use --tokenized"
+        "give the plain text (tokenized BLEU: labo score --tokenized)"
     )
     return systems.detokenized(lines, language), True

@@ -1,19 +1,19 @@
 """A training run as one row of a table: its method, scores, perplexity, speed."""
 
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from .. import __version__
+from ..compat.versions import installed
 from ..errors import UserError
-from ..records.run_folder import method_name, read_corpus, read_settings
+from ..measures.warmup import AUTO, warmup_updates
+from ..records.run_files import run_in
+from ..records.run_folder import method_name
 from ..records.tables import TextTable, shown
 from ..records.train_log import read_train_log
-from . import bleu, systems
+from . import systems
 from .bleu import Score
-from .references import of_corpus
-
-LABO_WARMUP_UPDATES = 5000
+from .test_set import prepared
 
 
 @dataclass
@@ -41,26 +41,38 @@ class Run:
 def read_run(folder):
     """The Run of a folder. Never raises on a missing, unfinished or damaged run: its status says what is wrong."""
     folder = Path(folder)
-    run = Run(folder.name or folder.resolve().name)
+    name = folder.name or folder.resolve().name
     if not folder.is_dir():
-        run.problems.append("no such folder")
-        return run
+        return Run(name, problems=["no such folder"])
+    try:
+        return read_run_files(run_in(folder))
+    except UserError as error:  # of its command.json
+        return Run(name, problems=[str(error)])
+
+
+def read_run_files(files, tested=None):
+    """The Run of a records.run_files.RunFiles; what is missing or damaged is said in its status.
+
+    tested: the TestSet to score on; None for that of the corpus which the run names
+    """
+    run = Run(files.name)
     for step in (_add_training, _add_scores):
         try:
-            step(run, folder)
+            step(run, files, tested)
         except UserError as error:
             run.problems.append(str(error))
     return run
 
 
-def _add_training(run, folder):
-    log_file = folder / "train.log"
-    settings = read_settings(folder)
-    log = read_train_log(log_file) if log_file.exists() else None
+def _add_training(run, files, _tested):
+    settings = dict(files.settings)
+    log = read_train_log(files.log) if files.log else None
     if "criterion" not in settings and log:
         settings = {name: str(value) for name, value in log.criterion.items()} | settings
     run.method = method_name(settings)
     if log is None:
+        if files.folder is None:
+            return  # a system of translations alone
         raise UserError("not started: no train.log")
     run.updates = log.updates
     run.updates_per_second = log.updates_per_second
@@ -69,30 +81,45 @@ def _add_training(run, folder):
     if log.best:
         run.perplexity = 2 ** min(log.best.nll_loss, 1000)  # a float holds no more
     if run.method.startswith("labo ") and run.updates:
-        warmup = _integer(settings, "smoothing_warmup_updates", LABO_WARMUP_UPDATES)
-        run.share_under_p_star = max(0, run.updates - warmup) / run.updates
+        run.share_under_p_star = max(0, run.updates - _warmup(settings, log)) / run.updates
     goal = _integer(settings, "max_update", log.max_update or 0)
     if run.updates < goal:
         run.problems.append(f"unfinished: {run.updates} of {goal} updates")
 
 
-def _add_scores(run, folder):
-    if read_settings(folder).get("task") == "torchvision_classification":
+def _add_scores(run, files, tested):
+    if files.settings.get("task") == "torchvision_classification":
         return  # images: nothing to translate
-    data_file, log = folder / "data", folder / "generate-test.txt"
-    corpus = read_corpus(folder) if data_file.exists() else None
+    corpus = files.corpus if tested is None else tested.corpus
     run.synthetic = bool(corpus and corpus.synthetic)
-    if not log.exists():
+    if not files.translations:
         raise UserError("not translated: no generate-test.txt")
-    if corpus is None:
-        raise UserError("not scored: no file `data` that names the prepared corpus")
-    system = systems.read_system(run.name, str(log))
-    references, tokenize = of_corpus(corpus)
-    lines = systems.texts(system, references.first, references.name)
-    run.bleu = bleu.corpus_bleu(lines, references.first, corpus.lowercase, tokenize)
-    tokens, _ = of_corpus(corpus, "tok")
-    lines = systems.texts(system, tokens.first, tokens.name, tokenized=True)
-    run.tokenized_bleu = bleu.tokenized_bleu(lines, tokens.first, corpus.lowercase)
+    if corpus is None and tested is None:
+        raise UserError("not scored: no file `data` that names the prepared corpus, and no --data")
+    tested = tested or prepared(corpus)
+    system, references, tokens = (
+        systems.read_system(run.name, str(files.translations)), tested.references, tested.tokens
+    )  # fmt: skip
+    lines = systems.texts(system, references.first, references.name, detokenized_as=references.detokenized_as)
+    run.bleu = _score(references.metric("bleu", tested.lowercase, tested.tokenize), lines)
+    if tokens is not None and system.sentences is not None:
+        lines = systems.texts(system, tokens.first, tokens.name, tokenized=True)
+        run.tokenized_bleu = _score(tokens.metric("tokenized", tested.lowercase), lines)
+
+
+def _score(metric, lines):
+    return metric.score(metric.count(lines))
+
+
+def _warmup(settings, log):
+    """T_w of a run of LABO: the flag's number, or what `auto` makes of the length of the run."""
+    name = "smoothing_warmup_updates"
+    # the log names the default of the version that trained
+    given = settings.get(name, log.criterion.get(name, AUTO))
+    if given != AUTO:
+        return _integer({name: given}, name, 0)
+    # --max-epoch's updates are known once they are done
+    return warmup_updates(log.max_update or (log.updates if log.criterion.get("max_epoch") else None))
 
 
 def _integer(settings, name, default):
@@ -117,12 +144,17 @@ COLUMNS = {
 }
 
 
-PACKAGES = ("fairseq", "torch", "sacrebleu")
+LEGEND = (
+    "share under P*: share of the updates after LABO's warm-up, which smooth with P*, the distribution that it learns, "
+    "in place of the uniform one"
+)
 
 
 def notes(runs):
     """Lines that belong below the table: signatures, versions and, for made-up data, that it is."""
     lines = [f"{name}: {signature}" for name, signature in _signatures(runs)]
+    if any(run.share_under_p_star is not None for run in runs):
+        lines.append(LEGEND)
     if any(run.synthetic for run in runs):
         lines.append("synthetic corpus: made from a grammar; these scores say nothing about real translation")
     lines.append(", ".join(f"{name} {version}" for name, version in versions().items()))
@@ -131,13 +163,7 @@ def notes(runs):
 
 def versions():
     """{package: version} of what is installed here, without importing it."""
-    installed = {"labo_fairseq": __version__}
-    for name in PACKAGES:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed[name] = "not installed"
-    return installed
+    return {"labo_fairseq": __version__, **installed()}
 
 
 def _signatures(runs):

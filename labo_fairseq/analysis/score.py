@@ -1,9 +1,10 @@
 """A table of scores: several systems, several metrics, training seeds or significance tests beside them."""
 
-from tqdm import tqdm
+import functools
 
 from ..errors import UserError
 from ..measures import significance
+from ..progress import progress
 from ..records.tables import TextTable, shown
 from . import bleu, systems
 from .references import of_lines
@@ -57,8 +58,10 @@ class Table:
         return [names, ["seeds", *map(str, self.seeds.values())]] if self.has_seeds else [names]
 
 
-def score_table(named, names, references, lowercase=False, tests=(), settings=None, tokenize=None):
+def score_table(named, names, references, lowercase=False, tests=(), settings=None, tokenize=None, others=None):
     """The Table of systems {name: [System, …]} under metrics (names of bleu.METRICS, all tokenized or all not).
+
+    others: {name: function of References and lowercase to a metric as bleu.Metric}, of further names.
 
     references: a References, or None for the T- lines of each log (tokenized metrics only). tests and settings: as of
     significance.paired; where any system has several seeds, the seeds are tested and `tests` must be empty. tokenize:
@@ -71,11 +74,12 @@ def score_table(named, names, references, lowercase=False, tests=(), settings=No
         raise UserError("--significance: randomization compares two systems: give another --system, or bootstrap")
     tokenized = names[0] in bleu.TOKENIZED
     if references is not None:
-        warn_of_words(names, references.first, references.name)
+        warn_of_words([name for name in names if name in bleu.METRICS], references.first, references.name)
     groups = [[_scored_texts(system, references, tokenized) for system in g] for g in named.values()]
+    makers = {name: functools.partial(_sacre_metric, name, tokenize) for name in names} | (others or {})
     table = Table(named, _notes(several, tests, settings))
-    for name in tqdm(names, desc="scores", unit="metric", leave=False, disable=None):
-        heading, entry = _entry(name, groups, lowercase, tests, settings or {}, tokenize)
+    for name in progress(names, "scores", "metric"):
+        heading, entry = _entry(makers[name], groups, lowercase, tests, settings or {})
         table.scores[heading] = entry
     return table
 
@@ -88,14 +92,18 @@ def _scored_texts(system, references, tokenized):
     return systems.texts(system, first, name, tokenized, language), references
 
 
-def _entry(name, groups, lowercase, tests, settings, tokenize):
+def _sacre_metric(name, tokenize, references, lowercase):
+    return references.metric(name, lowercase, tokenize)
+
+
+def _entry(make, groups, lowercase, tests, settings):
     metrics, counts = {}, []
     for group in groups:
         counts.append([])
         for hypotheses, references in group:
             key = tuple(map(tuple, references.texts))
             if key not in metrics:
-                metrics[key] = references.metric(name, lowercase, tokenize)
+                metrics[key] = make(references, lowercase)
             counts[-1].append(metrics[key].count(hypotheses))
     metric = next(iter(metrics.values()))
     values = [[metric.score(rows).value for rows in group] for group in counts]

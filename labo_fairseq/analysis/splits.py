@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_aside
 from ..measures import significance
+from ..progress import progress
 from ..records.tables import TextTable, shown
 from . import words
 
@@ -50,7 +50,7 @@ def scores_by_split(metric, counts, splits, tests=(), settings=None):
     total = len(next(iter(counts.values())))
     pieces = [("all", tuple(range(total))), *((split.name, split.ids) for split in splits)]
     parts = []
-    for name, ids in tqdm(pieces, desc="splits", unit="split", leave=False, disable=None):
+    for name, ids in progress(pieces, "splits", "split"):
         rows = [counted[np.array(ids)] for counted in counts.values()]
         significances = significance.paired(metric, rows, tests, **(settings or {})) if tests else None
         parts.append(Part(name, ids, [metric.score(part).value for part in rows], significances))

@@ -78,7 +78,8 @@ def read_systems(arguments, repeated=False):
 def texts(system, references, reference_name, tokenized=False, detokenized_as=None):
     """Lines of a system to score, with subwords joined.
 
-    detokenized_as: the language as which the references had to be detokenized; a system in tokens then is so too.
+    detokenized_as: the language as which a system in tokens is detokenized: that of the user, or that of references
+        that had to be.
     Raises UserError where there are not as many as references or all are empty. Warns on standard error where some are
     empty, or where text that should be detokenized looks tokenized.
     """
@@ -93,14 +94,14 @@ def texts(system, references, reference_name, tokenized=False, detokenized_as=No
         warn(f"{system.file}: {len(empty)} of {len(lines)} translations are empty (ids {listed}{more})")
     if not tokenized and bleu.looks_tokenized(lines):
         if detokenized_as:
-            warn(f"{system.file}: looks tokenized: detokenized as {detokenized_as}, as the reference")
+            warn(f"{system.file}: looks tokenized: detokenized as {detokenized_as}")
             return detokenized(lines, detokenized_as)
         cause = ""
         if system.sentences is not None and not system.was_detokenized():
             cause = " (its D- lines equal its H- lines: generation ran without --tokenizer)"
         warn(
             f"{system.file}: looks tokenized{cause}: these scores are not comparable with those of detokenized text; "
-            "generate with --tokenizer moses, or use --tokenized"
+            "give --language XX and it is detokenized first, generate with --tokenizer moses, or use --tokenized"
         )
     return lines
 

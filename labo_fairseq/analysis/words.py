@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
+
+from ..progress import progress
 
 # lower ends of the buckets; 0 is a word that training never saw
 FREQUENCIES = (0, 1, 2, 3, 4, 5, 10, 100, 1000)
@@ -34,7 +35,7 @@ class Matches:
 def count_words(metric, lines):
     """Counter of the words of a text, as the metric (a bleu.Metric) splits it. Shows its progress."""
     counts = Counter()
-    for line in tqdm(lines, desc="training words", unit="line", leave=False, disable=None):
+    for line in progress(lines, "training words", "line"):
         counts.update(metric.words(line))
     return counts
 

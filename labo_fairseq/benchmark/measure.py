@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from ..errors import UserError
+from ..progress import progress
 from . import candidates as losses
+from .profile import shares
 from .step import steps
 
 _BF16 = ", bf16 products"
@@ -26,10 +27,12 @@ def run(args):
     prepare(args)
     problem = losses.Problem.random(args.rows, args.width, args.vocabulary, args.device, getattr(torch, args.dtype))
     table = chosen(_table(args, problem), args.only, losses.BASELINE)
+    if args.what == "step" and args.profile:
+        return _profiles(table, args), _setting(args)
     baseline = losses.BASELINE
     times = interleaved(table, args.repetitions, args.device, problem.clear, args.clock)
     rows = []
-    for name in table:
+    for name in progress(table, "memory and gradients", "candidate"):
         median = statistics.median(times[name])
         row = {
             "candidate": name,
@@ -43,6 +46,15 @@ def run(args):
         }
         rows.append(row)
     return rows, _setting(args)
+
+
+def _profiles(table, args):
+    """Shares of a step's time by module and kind of operation, for each candidate."""
+    return [
+        {"candidate": name} | row
+        for name, step in progress(table.items(), "profiles", "step", len(table))
+        for row in shares(step, step.model, args.repetitions)
+    ]
 
 
 def prepare(args):
@@ -100,13 +112,15 @@ def interleaved(table, repetitions, device, clear=lambda: None, clock="wall"):
     clock: "wall", or "cpu" for the time that this process computed, which other processes change less
     """
     times = {name: [] for name in table}
-    for repetition in tqdm(range(repetitions + 1), desc="repetitions", disable=None):
-        for name, function in table.items():
-            clear()
-            start = _now(device, clock)
-            function()
-            if repetition:
-                times[name].append(_now(device, clock) - start)
+    with progress(None, "runs", "run", (repetitions + 1) * len(table)) as bar:
+        for repetition in range(repetitions + 1):
+            for name, function in table.items():
+                clear()
+                start = _now(device, clock)
+                function()
+                if repetition:
+                    times[name].append(_now(device, clock) - start)
+                bar.update()
     return times
 
 

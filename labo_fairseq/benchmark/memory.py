@@ -9,11 +9,11 @@ import argparse
 import re
 
 import torch
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..functional import Labo, fused
 from ..functional.half_precision import cpu_has_bf16
+from ..progress import progress
 from .candidates import BASELINE
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -37,7 +37,7 @@ def run(args):
     if args.measure:
         measure.prepare(args)
     rows = []
-    for types, width in tqdm(sizes, desc="sizes", disable=None):
+    for types, width in progress(sizes, "sizes", "size"):
         bytes_of = loss_bytes(args.rows, types, width, args.dtype, args.device)
         bytes_of |= {name: per_parameter * types * width for name, per_parameter in ADAM.items()}
         here = argparse.Namespace(**{**vars(args), "what": "loss", "vocabulary": types, "width": width})

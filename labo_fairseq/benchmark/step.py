@@ -1,32 +1,48 @@
-"""Whole training steps of a Transformer: forward, backward, Adam, with fairseq's criterion and with ours."""
+"""Whole training steps of a Transformer, as fairseq's trainer does them, with fairseq's criterion and with ours."""
 
 from types import SimpleNamespace
 
 import torch
+from fairseq import optim, options
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
 from fairseq.data import Dictionary
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models.transformer import TransformerConfig, TransformerModelBase
 from omegaconf import OmegaConf
+from torch.profiler import record_function
 
 from .. import register
-from .candidates import BASELINE
+from . import profile
+from .candidates import BASELINE, FLOAT32
 
 LENGTH = 30
+_FAIRSEQ = ("label_smoothed_cross_entropy", {"label_smoothing": 0.1})
+_LABO = ("labo", {"smoothing_warmup_updates": 0})
+# criterion, its settings, optimizer
 STEPS = {
-    BASELINE: ("label_smoothed_cross_entropy", {"label_smoothing": 0.1}),
-    "labo adaptive, fused": ("labo", {"smoothing_warmup_updates": 0}),
-    "labo adaptive, dense": ("labo", {"smoothing_warmup_updates": 0, "projection": "dense"}),
-    "label smoothing, fused": ("label_smoothing", {}),
-    "confidence penalty, fused": ("confidence_penalty", {}),
+    BASELINE: (*_FAIRSEQ, "adam"),
+    "labo adaptive, fused": (*_LABO, "adam"),
+    "labo adaptive, fused, torch_adam": (*_LABO, "torch_adam"),
+    "labo adaptive, dense": ("labo", {"smoothing_warmup_updates": 0, "projection": "dense"}, "adam"),
+    "label smoothing, fused": ("label_smoothing", {}, "adam"),
+    "confidence penalty, fused": ("confidence_penalty", {}, "adam"),
 }
 
 
 def steps(args):
-    """name -> function that does one training step of a model of its own."""
+    """name -> function that does one training step of a model of its own, which is its attribute `model`.
+
+    With bfloat16 the model is trained as under --bf16, and the first two candidates in float32 too.
+    """
     register()
     task = _task(args.vocabulary)
     sample = _sample(task.target_dictionary, args.rows, args.device)
-    return {name: _step(task, sample, args, *choice) for name, choice in STEPS.items()}
+    half = args.dtype == "bfloat16"
+    table = {name: _step(task, sample, args, *choice, half) for name, choice in STEPS.items()}
+    if half:
+        for name in list(STEPS)[:2]:
+            table[name + FLOAT32] = _step(task, sample, args, *STEPS[name], False)
+    return table
 
 
 def _task(vocabulary):
@@ -51,23 +67,37 @@ def _sample(dictionary, rows, device):
     return {"net_input": net_input, "target": words, "ntokens": int(lengths.sum()), "nsentences": sentences}
 
 
-def _step(task, sample, args, criterion_name, settings):
+def _step(task, sample, args, criterion_name, settings, optimizer_name, half):
     torch.manual_seed(0)
-    model = _model(task, args).to(args.device).train()
+    model = _model(task, args).to(device=args.device, dtype=torch.bfloat16 if half else torch.float32).train()
     cfg = OmegaConf.structured(CRITERION_DATACLASS_REGISTRY[criterion_name]())
     defaults = {"sentence_avg": False, "max_update": 0}
     cfg = OmegaConf.merge(cfg, {key: value for key, value in (defaults | settings).items() if key in cfg})
     cfg._name = criterion_name
     criterion = CRITERION_REGISTRY[criterion_name].build_criterion(cfg, task)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.98))
+    optimizer = _optimizer(optimizer_name, list(model.parameters()), args, half)
 
     def step():
         optimizer.zero_grad()
         loss, size, _ = criterion(model, sample)
-        (loss / size).backward()
-        optimizer.step()
+        optimizer.backward(loss)
+        with record_function(profile.optimizer_scope()):
+            optimizer.multiply_grads(1 / size)
+            optimizer.clip_grad_norm(0.0)  # the trainer logs the norm
+            optimizer.step()
 
+    step.model = model
     return step
+
+
+def _optimizer(name, params, args, half):
+    """As fairseq's trainer builds it."""
+    flags = ["data", "--arch", "transformer", "--optimizer", name, "--lr", "1e-4", "--adam-betas", "(0.9, 0.98)"]
+    flags += (["--cpu"] if args.device == "cpu" else []) + (["--bf16"] if half else [])
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), flags))
+    if half:
+        return optim.FP16Optimizer.build_optimizer(cfg, params)
+    return optim.build_optimizer(cfg.optimizer, params)
 
 
 def _model(task, args):

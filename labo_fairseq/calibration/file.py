@@ -9,8 +9,11 @@ A calibration belongs to its checkpoints and its dictionary: `check` refuses oth
   members                         per checkpoint {"checkpoint": name, "sha256": of its bytes, "calibrator": {"kind", …}}
   measures                        {"before": {…}, "after": {…}, …}, as `labo calibrate` reports them
   sentence_confidence             {…} or null: see decoding/sentence_confidence.py
+  decoding                        only after `labo calibrate --tune-decoding`: {"lenpen", "temperature", "eos_bias",
+                                  "search": {"beam", …}, "measures": {…}}, see Decoding
 """
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -37,6 +40,20 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """Settings of beam search that were tuned to a score on validation data."""
+
+    lenpen: float = 1.0  #: fairseq's --lenpen
+    temperature: float = 1.0  #: of the search, besides the calibrators' own
+    eos_bias: float = 0.0  #: nats, added to the logit of EOS after the temperatures
+    search: dict = field(default_factory=dict)  #: {"beam", "max_len_a", "max_len_b"} that they were tuned with
+    measures: dict = field(default_factory=dict)  #: on what data, and how it scored
+
+    def __str__(self):
+        return f"length penalty {self.lenpen:g}, temperature {self.temperature:g}, EOS bias {self.eos_bias:g}"
+
+
+@dataclass(frozen=True)
 class Calibration:
     """The content of a calibration file."""
 
@@ -46,6 +63,7 @@ class Calibration:
     signature: str = ""
     measures: dict = field(default_factory=dict)
     sentence_confidence: dict | None = None
+    decoding: Decoding | None = None
 
 
 def dictionary_record(dictionary: Any) -> dict:
@@ -77,6 +95,8 @@ def save(calibration: Calibration, path: str | Path) -> None:
         "measures": calibration.measures,
         "sentence_confidence": calibration.sentence_confidence,
     }
+    if calibration.decoding is not None:
+        content["decoding"] = dataclasses.asdict(calibration.decoding)
     with write_aside(path) as stream:
         json.dump(content, stream, indent=1, allow_nan=False)
         stream.write("\n")
@@ -119,6 +139,23 @@ def _calibration(content):
         signature=_of(str, content["signature"]),
         measures=_of(dict, content["measures"]),
         sentence_confidence=content["sentence_confidence"],
+        decoding=_decoding(content["decoding"]) if "decoding" in content else None,
+    )
+
+
+def _decoding(record):
+    settings = _of(dict, record)
+    search = _of(dict, settings["search"])
+    if _of(int, search["beam"]) < 1:
+        raise ValueError(f"beam {search['beam']} is below 1")
+    for limit in ("max_len_a", "max_len_b"):
+        _number(search[limit])
+    return Decoding(
+        _number(settings["lenpen"]),
+        _positive(settings["temperature"]),
+        _number(settings["eos_bias"]),
+        search,
+        _of(dict, settings["measures"]),
     )
 
 

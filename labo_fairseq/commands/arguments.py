@@ -1,13 +1,23 @@
 """Arguments that several commands share."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..analysis import bleu
-from ..analysis.frequency import MAX_UNKNOWN, SCORES, check_unknown, frequency_scores, read_dictionary, split_by_score
+from ..analysis.frequency import (
+    MAX_UNKNOWN,
+    SCORES,
+    USUALLY_UNKNOWN,
+    check_unknown,
+    frequency_scores,
+    read_dictionary,
+    split_by_score,
+)
 from ..analysis.references import read_references, tokenizer_for
 from ..errors import UserError
 from ..measures import significance
 from ..records.predictions import checkpoint_of
+from ..records.run_files import find_runs
 from ..records.run_folder import named_folders, seeds_together
 
 
@@ -34,7 +44,11 @@ def add_reference_arguments(parser, required, what="reference text"):
         help=f"how BLEU splits words, as sacrebleu -tok: {', '.join(bleu.TOKENIZERS)} (default: that of --language, "
         "else 13a)",
     )
-    parser.add_argument("--language", metavar="XX", help="target language, such as zh, for --tokenize")
+    parser.add_argument(
+        "--language",
+        metavar="XX",
+        help="target language, such as zh, for --tokenize; text that looks tokenized is detokenized as this language",
+    )
 
 
 def references_of(args, tokenized=False):
@@ -44,6 +58,8 @@ def references_of(args, tokenized=False):
     if tokenized and args.tokenize is not None:
         raise UserError("--tokenize: is for detokenized text: leave out --tokenized, or --tokenize")
     references = read_references(args.reference, args.num_refs, tokenized, args.language)
+    if args.language and not tokenized:
+        references = replace(references, detokenized_as=args.language)
     return references, None if tokenized else tokenizer_for(references, args.tokenize, args.language)
 
 
@@ -71,6 +87,63 @@ def check_significance_arguments(args):
             raise UserError(f"--{name}: {value}: must be {least} or more")
 
 
+def add_run_arguments(parser):
+    """Declare RUN, --system, --log, --data and --direction: the files of runs, wherever they lie."""
+    parser.add_argument("runs", metavar="RUN", nargs="*", help="folder of a training run; the first is the baseline")
+    parser.add_argument(
+        "--system", metavar="NAME=FILE", action="append", default=[],
+        help="translations of the test set: output of fairseq-generate, or plain lines; can be repeated, also with the "
+        "same NAME for another training seed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log", metavar="NAME=FILE", action="append", default=[],
+        help="output or --log-file of fairseq-train for a run or system; can be repeated",
+    )  # fmt: skip
+    parser.add_argument("--data", metavar="DIR", help="folder of the prepared corpus (default: the one of each run)")
+    parser.add_argument(
+        "--direction", metavar="XX-YY", help="languages, where the corpus of --data has several pairs, such as de-en"
+    )
+
+
+def runs_of(args):
+    """{name: RunFiles} of the arguments of `add_run_arguments` (and --calibration NAME=DIR where there is that)."""
+    if not args.runs and not args.system and not args.log:
+        raise UserError("RUN: none given: name folders of runs, or translations with --system NAME=FILE")
+    if args.direction and not args.data:
+        raise UserError("--direction: is one of the corpus of --data: give both")
+    translations = {}
+    for name, file in _pairs("--system", args.system):
+        if file in translations.setdefault(name, []):
+            raise UserError(f"--system: {name}={file}: given twice: each training seed has a file of its own")
+        translations[name].append(file)
+    logs, calibrations = (
+        _once(flag, getattr(args, flag.removeprefix("--"), [])) for flag in ("--log", "--calibration")
+    )
+    return find_runs(args.runs, translations, logs, calibrations, args.data, args.direction)
+
+
+def _once(flag, arguments):
+    """{name: path} of NAME=PATH arguments, each name once."""
+    found = {}
+    for name, path in _pairs(flag, arguments):
+        if name in found:
+            raise UserError(f"{flag}: {name}: given twice: give one for each system")
+        found[name] = path
+    return found
+
+
+def _pairs(flag, arguments):
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not (name and equals and path):
+            raise UserError(
+                f"{flag}: {argument}: no name or no path: write NAME=PATH, such as baseline=generate-test.txt"
+            )
+        if not name.isprintable() or name.startswith("#"):
+            raise UserError(f"{flag}: {name!r}: has control characters or begins with '#': choose another name")
+        yield name, path
+
+
 def add_split_arguments(parser, required):
     """Declare the arguments that choose the splits; `required` says whether a command can do without them."""
     group = parser.add_argument_group("splits by training frequency")
@@ -91,7 +164,11 @@ def add_split_arguments(parser, required):
         "--size", type=int, metavar="N", help="sentences per split, as 2400 in LABO (default: all equal)"
     )
     group.add_argument(
-        "--max-unknown", type=float, default=MAX_UNKNOWN, metavar="SHARE", help="of tokens not in the dictionary"
+        "--max-unknown",
+        type=float,
+        metavar="SHARE",
+        help=f"refuse a text with a larger share of tokens that are not in the dictionary (default: {MAX_UNKNOWN}, "
+        f"with a warning from {USUALLY_UNKNOWN} on)",
     )
 
 
@@ -100,7 +177,7 @@ def check_split_arguments(args):
     for name, value in (("parts", args.parts), ("size", args.size)):
         if value is not None and value < 1:
             raise UserError(f"--{name}: {value}: must be 1 or more")
-    if not 0 <= args.max_unknown <= 1:
+    if args.max_unknown is not None and not 0 <= args.max_unknown <= 1:
         raise UserError(f"--max-unknown: {args.max_unknown}: must be a share, between 0 and 1")
 
 
@@ -121,7 +198,10 @@ def checkpoints_of(args):
     for argument in args.system:
         name, equals, file = argument.partition("=")
         if not (name and equals and file) or not name.isprintable() or name.startswith("#"):
-            raise UserError(f"--system: {argument}: must read NAME=CKPT, the name printable and not beginning with '#'")
+            raise UserError(
+                f"--system: {argument}: write NAME=CKPT, such as labo=runs/labo/checkpoint_best.pt, with a printable "
+                "name that does not begin with '#'"
+            )
         if name in folders:
             raise UserError(f"--system: {name}: is the name of a RUN too: choose another")
         if Path(file) in groups.get(name, []):

@@ -11,11 +11,10 @@ too, and parameters that share memory, such as tied embeddings, still do in the 
 
 import sys
 
-from tqdm import tqdm
-
 from ..errors import UserError
 from ..fairseq_models.averaging import NAMES, average_checkpoints, last_checkpoints
 from ..files import write_aside
+from ..progress import progress
 
 
 def add_arguments(parser):
@@ -38,7 +37,7 @@ def add_arguments(parser):
 def run(args):
     """Write the average; returns 0. Raises UserError on bad input."""
     paths = _chosen(args)
-    state = average_checkpoints(tqdm(paths, desc="average", unit="file", leave=False, disable=None))
+    state = average_checkpoints(progress(paths, "average", "file"))
     _save(state, args.output)
     for path in paths:
         print(f"averaged {path}", file=sys.stderr)

@@ -10,6 +10,7 @@ candidate.
 example:
   labo benchmark loss --rows 3500 --width 256 --vocabulary 8000
   labo benchmark step --layers 3 --width 256 --vocabulary 8000 --json
+  labo benchmark step --dtype bfloat16 --profile --only "labo adaptive, fused" --threads 1
   labo benchmark memory --rows 4096 --sizes 32000x512 32000x1024 --device cuda --dtype bfloat16
   labo benchmark images --image-dataset digits --arch resnet20 --batch-size 128 --repetitions 30
   labo benchmark decode --data data-bin --path CKPT --calibration calibration.json --engine DIR --threads 2
@@ -40,7 +41,10 @@ def add_arguments(parser):
         help="loss and step: wall time, or CPU time of this process (with --threads 1, where others compute too)",
     )
     parser.add_argument(
-        "--dtype", choices=["float32", "bfloat16"], default="float32", help="loss and memory: type of the inputs"
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="type of the inputs; step: of the model, as under --bf16",
     )
     parser.add_argument("--loss-kernel", choices=["torch", "triton"], default="torch", help="loss: the row pass")
     parser.add_argument("--matmul-bf16", action="store_true", help="run our candidates with bf16 matrix products too")
@@ -48,6 +52,11 @@ def add_arguments(parser):
         "--only", nargs="+", metavar="NAME", help="run only candidates whose name contains one of these words"
     )
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="step: instead of the time, its shares in percent by module and by kind of operation, backward included",
+    )
     memory = parser.add_argument_group("memory")
     memory.add_argument(
         "--sizes", nargs="+", default=SIZES, metavar="VxD", help="vocabulary and width of each model, as 32000x512"

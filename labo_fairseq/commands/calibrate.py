@@ -11,23 +11,30 @@ the ensemble too. Image classifiers are calibrated alike, an image being a sente
   adaptive     a T for each step from the entropy, the gap of the top logits, the position and the source's length; a
                bias for EOS
 
+With --tune-decoding also length penalty, temperature and EOS bias of beam search are tuned to the BLEU or chrF of
+--subset. They go into calibration.json, and the calibrated search uses them; tuning.tsv and tuning.json show all that
+was tried.
+
 Writes calibration.json (for --calibration of the calibrated beam search), reliability.png and reliability.tsv to --out.
 
 example:
   labo calibrate data-bin --path checkpoint_best.pt --test-subset test --calibrator grouped --out calibration
   labo calibrate data-bin --path a.pt:b.pt
   labo calibrate data-bin --path checkpoint_best.pt --out calibration --sweep
+  labo calibrate data-bin --path checkpoint_best.pt --out calibration --tune-decoding chrf
   labo calibrate data-bin --path multilingual.pt --source-lang de --target-lang en --out calibration.de-en
   labo calibrate IMAGES --path classifier.pt --test-subset test --out calibration
 """
 
+import dataclasses
 import json
 import os
 import sys
 import tempfile
 
-from ..errors import UserError
+from ..errors import UserError, within
 from ..files import result_folder, write_aside
+from ..measures.calibration import legend
 from ..records.reliability import write_reliability
 from ..records.tables import table_of
 from .numbers import count, seed
@@ -77,6 +84,20 @@ def add_arguments(parser):
     )
     sweep.add_argument("--sweep-beams", nargs="*", type=count, default=BEAMS, metavar="B", help="beam sizes")
     sweep.add_argument("--sweep-beam", type=count, default=5, metavar="B", help="beam size of the temperatures")
+    tuning = parser.add_argument_group("decoding", "length penalty, temperature and EOS bias of beam search")
+    tuning.add_argument(
+        "--tune-decoding", nargs="?", const="bleu", choices=("bleu", "chrf"), metavar="METRIC",
+        help="tune them to bleu (if no METRIC is named) or chrf of --subset, with the calibration in --out (fitted "
+        "first where there is none); may be restarted",
+    )  # fmt: skip
+    tuning.add_argument("--tune-beam", type=count, default=5, metavar="B", help="beam size")
+    tuning.add_argument("--tune-max-len-a", type=float, default=0.0, metavar="A", help="fairseq's --max-len-a")
+    tuning.add_argument("--tune-max-len-b", type=count, default=200, metavar="B", help="fairseq's --max-len-b")
+    for name, what in (("temperatures", "T"), ("eos-biases", "NATS"), ("lenpens", "L")):
+        tuning.add_argument(
+            f"--tune-{name}", nargs="+", type=float, metavar=what,
+            help=f"{name.replace('-', ' ').replace('lenpens', 'length penalties')} to try (default: a grid)",
+        )  # fmt: skip
 
 
 def run(args):
@@ -87,6 +108,11 @@ def run(args):
     out = result_folder(args.out)
     register()
     import_user_dir(args.user_dir)
+    if args.sweep and args.tune_decoding:
+        raise UserError("--sweep: not together with --tune-decoding: do one after the other")
+    if args.tune_decoding:
+        _tune(args, out)
+        return 0
     if not args.sweep:
         _show(_fit(args, out), args.json)
         return 0
@@ -156,6 +182,90 @@ def _sweep(args, out):
     print(json.dumps(tables, indent=1) if args.json else "\n\n".join(table.as_tsv() for table in shown.values()) + "\n")
 
 
+def _tune(args, out):
+    """Tune decoding with the calibration in `out`, write it and the tables, print what was found."""
+    from ..calibration import file
+    from ..decoding import tuning
+
+    settings = _tuning_settings(args)
+    path = out / "calibration.json"
+    if path.exists():
+        print(f"labo calibrate: {path}: is there, and its calibrator is used: remove it to fit anew", file=sys.stderr)
+    else:
+        _fit(args, out)
+    result = tuning.tune_decoding(settings, path, out / "tuning")
+    calibration = file.load(path)
+    if calibration.sentence_confidence is not None:
+        print(
+            f"labo calibrate: warning: {path}: its sentence confidence is removed, which was fitted to another "
+            "decoding: run `labo sentence-confidence` again",
+            file=sys.stderr,
+        )
+    tuned = dataclasses.replace(calibration, decoding=result.decoding, sentence_confidence=None)
+    file.save(tuned, path)
+    for problem in tuning.problems(result):
+        print(f"labo calibrate: warning: {problem}", file=sys.stderr)
+    rows = [_tried_row(row, result.metric) for row in result.tried]
+    table = table_of("", rows, notes=[f"{result.metric}: {result.signature}"])
+    everything = {"decoding": dataclasses.asdict(result.decoding), "tried": rows}
+    for name, text in (("tsv", table.as_tsv()), ("json", json.dumps(everything, indent=1))):
+        with write_aside(out / f"tuning.{name}") as stream:
+            stream.write(text + "\n")
+    print(json.dumps(everything, indent=1) if args.json else _tuning_table(result).as_tsv())
+
+
+def _tuning_settings(args):
+    from ..decoding import tuning
+
+    for flag in ("temperatures", "eos_biases", "lenpens"):
+        for value in getattr(args, f"tune_{flag}") or ():
+            within(f"--tune-{flag.replace('_', '-')}", value, *tuning.RANGES[flag])
+    within("--tune-max-len-a", args.tune_max_len_a, 0)
+    grid = tuning.Grid(
+        *(getattr(args, f"tune_{field.name}") or field.default for field in dataclasses.fields(tuning.Grid))
+    )
+    return tuning.TuningSettings(
+        args.data,
+        args.path.split(os.pathsep),
+        args.tune_decoding,
+        args.subset,
+        tuning.Search(args.tune_beam, args.tune_max_len_a, args.tune_max_len_b),
+        grid,
+        args.max_tokens,
+        args.seed,
+        args.cpu,
+    )
+
+
+def _tried_row(row, metric):
+    """A Tried under the headings of a table."""
+    fields = dataclasses.asdict(row)
+    return {metric if name == "score" else name.replace("_", " "): value for name, value in fields.items()}
+
+
+def _tuning_table(result):
+    """Plain and tuned decoding, then the best length penalty of each run of the search."""
+    measures, metric = result.decoding.measures, result.metric
+    best = {}
+    for row in result.tried:
+        key = row.temperature, row.eos_bias
+        best[key] = max(row, best.get(key, row), key=lambda one: one.score)
+    plain, tuned = (
+        _tried_row(next(row for row in result.tried if dataclasses.asdict(row) == measures[name]), metric)
+        for name in ("plain", "tuned")
+    )
+    rows = [{"setting": "plain", **plain}, {"setting": "tuned", **tuned}]
+    rows += [{"setting": "its best", **_tried_row(row, metric)} for row in best.values()]
+    held = measures["cross_fitted"]
+    notes = [
+        f"{metric}: {result.signature}",
+        f"gain on sentences that the choice was not made on: {held['difference']:+.2f} ± "
+        f"{held['difference_interval']:.2f} (95%), paired bootstrap p {held['p_bootstrap']:.4f}",
+        "its best: the length penalty of the highest score under that temperature and EOS bias; all rows: tuning.tsv",
+    ]
+    return table_of("", rows, notes=notes)
+
+
 def _show(calibration, as_json):
     """Print the measures: a row for each set of tokens and group."""
     if as_json:
@@ -167,4 +277,4 @@ def _show(calibration, as_json):
         if when != "warnings"
         for group, row in groups.items()
     ]
-    print(table_of("", rows).as_tsv())
+    print(table_of("", rows, notes=legend(rows[0])).as_tsv())

@@ -11,21 +11,20 @@ Each checkpoint is run over --subset and --fit-subset once; its logits are kept 
 read from there the next time, also where the checkpoint itself is gone. The temperature is fitted to --fit-subset;
 `--fit-subset train --fit-share 0.1` takes a tenth of the training images instead, as Guo (2020) does.
 
-Prints the table, and writes OUT/report.html with all figures and tables, also as PNG and TSV. Figures need matplotlib
-(pip install 'labo_fairseq[plot]'), the first measuring of a checkpoint torchvision ('labo_fairseq[vision]').
+Prints the table, and writes OUT/report.html with all figures and tables, also as PNG and TSV, and with pictures of the
+surest mistakes. The first measuring of a checkpoint, and the pictures, need torchvision; `labo doctor` says how to
+install it.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..analysis import classification
 from ..errors import UserError
 from ..figures import image_sections, image_training
-from ..figures.page import page
-from ..files import write_aside
+from ..figures.page import write_page
+from ..progress import progress
 from ..records.run_folder import named_folders, seeds_together
 from ..vision.stored_predictions import ensure_predictions
 from .arguments import checkpoints_of
@@ -44,6 +43,7 @@ def add_arguments(parser):
     )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", default="report", help="folder for the page, figures and tables")
     parser.add_argument("--no-page", action="store_true", help="only print the table")
+    parser.add_argument("--no-pictures", action="store_true", help="without the images of the surest mistakes")
     parser.add_argument("--title", default="Image classifiers compared", help="title of the page")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     parser.add_argument("--json", action="store_true", help="print JSON with unrounded numbers instead of TSV")
@@ -55,7 +55,7 @@ def run(args):
         raise UserError(f"--fit-share: {args.fit_share} is out of range: give a number in (0, 1]")
     groups = checkpoints_of(args)
     everything = [checkpoint for paths in groups.values() for checkpoint in paths]
-    for checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
+    for checkpoint in progress(everything, "checkpoints", "checkpoint"):
         ensure_predictions(checkpoint, (args.subset, args.fit_subset), args.data, args.cpu)
     subsets = (args.subset, args.fit_subset, args.fit_share)
     systems = {name: [classification.seed_of(c, *subsets) for c in paths] for name, paths in groups.items()}
@@ -68,22 +68,38 @@ def run(args):
         print(classification.table(systems).as_tsv())
     if not args.no_page:
         folders = named_folders(args.runs)
-        _write_page(systems, seeds_together(folders, folders), args)
+        pictures = {} if args.no_pictures else _pictures(groups, systems)
+        _write_page(systems, seeds_together(folders, folders), pictures, args)
     return 0
 
 
-def _write_page(systems, folders, args):
+def _pictures(groups, systems):
+    """{name: {index: PNG bytes}} of the surest mistakes of each system's first seed; a warning where there are none."""
+    found = {}
+    for name, (checkpoint, *_) in groups.items():
+        test = systems[name][0].test
+        indices = [index for index, *_ in classification.worst_mistakes(test)]
+        try:
+            from ..vision.thumbnails import thumbnails
+
+            found[name] = thumbnails(checkpoint, test, indices)
+        except (UserError, ImportError) as error:  # without fairseq and torch, too, the page is worth having
+            print(f"labo classify-report: note: no pictures of {name}: {error}", file=sys.stderr)
+    return found
+
+
+def _write_page(systems, folders, pictures, args):
     out = Path(args.out)
     first = next(iter(systems.values()))[0].test
     text = f"{len(first)} images of {len(first.classes)} classes ({args.subset} of {Path(first.data).name or '.'}). "
     text += f"Temperatures are fitted to {100 * args.fit_share:g}% of the {args.fit_subset} images."
     try:
         out.mkdir(parents=True, exist_ok=True)
-        builders = tqdm(image_sections.SECTIONS, desc="report", unit="section", leave=False, disable=None)
+        builders = progress(image_sections.SECTIONS, "report", "section")
         sections = [build(systems, out) for build in builders]
         sections += filter(None, [image_training.training(folders, systems, out)])
-        with write_aside(out / "report.html") as stream:
-            stream.write(page(args.title, text, sections))
+        sections += filter(None, [image_sections.mistakes(systems, pictures)])
+        line = write_page(args.title, text, sections, out)
     except OSError as error:
         raise UserError(f"--out: {out}: {error.strerror}: give a folder that can be written") from error
-    print(out / "report.html", file=sys.stderr)
+    print(line, file=sys.stderr)

@@ -12,7 +12,7 @@ the number of bins where each bin holds as many. (It is not the entropy of the m
 hold the chosen tokens only.) "overlap" is the area that two histograms share, 1 where they are equal.
 
 Where the logs have C- lines (--sentence-confidence of the task calibrated_translation) and --reference is given, also
-the BLEU of the most confident sentences.
+the BLEU of the most confident sentences, and Kendall's and Pearson's correlation of the confidence with sentence chrF2.
 
 Prints TSV tables, each under a line that begins with "#".
 """
@@ -23,8 +23,10 @@ from dataclasses import asdict
 from ..analysis import bleu, systems
 from ..analysis.confidence import (
     BINS,
+    chrf_correlations,
     histograms,
     risk_coverage,
+    table_of_correlations,
     table_of_coverage,
     table_of_histograms,
     table_of_summary,
@@ -57,25 +59,28 @@ def run(args):
     all_histograms = histograms(
         {name: token_probabilities(s) for name, s in named.items()}, _splits(args, named), args.bins
     )
-    coverage = None
+    coverage = correlations = None
     if args.reference is not None:
         references, tokenize = references_of(args)
         coverage = {name: risk_coverage(s, references, args.lowercase, tokenize) for name, s in named.items()}
         if not any(coverage.values()):
             raise UserError("--reference: no log has C- lines: generate with --sentence-confidence, or leave it out")
+        correlations = {name: chrf_correlations(s, references, args.lowercase) for name, s in named.items()}
     if args.figure:
         from ..figures import style, translation
 
         style.save(translation.confidence_histograms(all_histograms), args.figure)
     if args.json:
-        print(_as_json(all_histograms, coverage))
+        print(_as_json(all_histograms, coverage, correlations))
     else:
         tables = [
             table_of_summary(all_histograms),
             table_of_histograms(all_histograms),
             *tables_of_overlap(all_histograms),
         ]
-        print_tables([*tables, table_of_coverage(coverage)] if coverage else tables)
+        if coverage:
+            tables += [table_of_coverage(coverage), table_of_correlations(correlations)]
+        print_tables(tables)
     return 0
 
 
@@ -92,6 +97,19 @@ def _splits(args, named):
     return splits_of(lines, file, args)
 
 
-def _as_json(all_histograms, coverage):
+def _as_json(all_histograms, coverage, correlations):
     rows = [{**asdict(h), "tokens": h.tokens, "entropy": h.entropy, "shares": h.shares} for h in all_histograms]
-    return json.dumps({"histograms": rows, "coverage": coverage}, indent=2, ensure_ascii=False)
+    found = correlations and {
+        system: numbers
+        and {
+            name: {kind: _without_nan(asdict(one)) for kind, one in of_number.items()}
+            for name, of_number in numbers.items()
+        }
+        for system, numbers in correlations.items()
+    }
+    content = {"histograms": rows, "coverage": coverage, "correlations": found}
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _without_nan(record):
+    return {name: None if value != value else value for name, value in record.items()}

@@ -1,10 +1,11 @@
 """Show what is installed, which mends of the bridge are active, and what to do where something does not work.
 
     labo doctor
+    labo doctor --verbose
     labo doctor --json | python -m json.tool
 
-The table says what was checked, its state (ok, active, needless, none, off, missing, failed, untried), details, and
-what to do.
+Where all is well one line says so; where not, a table tells what is wrong and what to do. With --verbose the table has
+a row for everything that was checked, with its state (ok, active, needless, none, off, missing, failed, untried).
 Exit code 0: training and translation would work here; 1: they would not.
 """
 
@@ -21,17 +22,17 @@ from pathlib import Path
 
 from .. import __version__
 from ..compat import build_tools
+from ..compat.install import INSTALL_FAIRSEQ, install_command
 from ..files import PACKAGE
 from ..records.tables import TextTable
 
 INSTALL = "scripts/install.sh VENV, in a clone of labo_fairseq"
-INSTALL_FAIRSEQ = "pip install --no-deps fairseq==0.12.2"
 REBUILD_FAIRSEQ = "pip install --no-deps --force-reinstall --no-cache-dir fairseq==0.12.2"
 OPTIONAL = {
-    "matplotlib": ("plots", "pip install -c constraints.txt '.[plot]'"),
-    "torchvision": ("image classification", "pip install -c constraints.txt '.[vision]'"),
-    "ctranslate2": ("fast decoding", "pip install -c constraints.txt '.[fast]'"),
-    "tensorboard": ("--tensorboard-logdir", "pip install tensorboard"),
+    "torchvision": "image classification",
+    "ctranslate2": "fast decoding",
+    "cleanlab": "another estimate of label noise",
+    "tensorboard": "--tensorboard-logdir",
 }
 PROBE_SECONDS = 300  # the first import of torch from a cold or remote disk takes minutes
 
@@ -58,7 +59,8 @@ UNTRIED = Row("fairseq commands", "untried", "first do what the rows above say")
 
 def add_arguments(parser):
     """The options of `labo doctor`."""
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--verbose", action="store_true", help="print a row for everything, also for each mend")
+    parser.add_argument("--json", action="store_true", help="print all rows as JSON")
 
 
 def run(args):
@@ -69,9 +71,28 @@ def run(args):
     works = not any(row.bad for row in rows)
     if args.json:
         print(json.dumps({"works": works, "rows": [asdict(row) for row in rows]}, indent=1))
+    elif works and not args.verbose:
+        print(summary(rows))
     else:
-        print(TextTable("", [HEADING, *([r.check, r.state, r.detail, r.to_do] for r in rows)]).as_tsv())
+        shown = [row for row in rows if args.verbose or row.bad or row.state in ("failed", "untried")]
+        print(TextTable("", [HEADING, *([r.check, r.state, r.detail, r.to_do] for r in shown)]).as_tsv())
     return 0 if works else 1
+
+
+def summary(rows):
+    """One line about a machine where training and translation work."""
+    of = {row.check: row for row in rows}
+    versions = ", ".join(
+        f"{name} {of[name].detail.split()[0]}" for name in ("labo_fairseq", "fairseq", "torch", "python")
+    )
+    active = sum(row.state == "active" for row in rows)
+    gpu = of["GPU"].detail if of["GPU"].state == "ok" else "no GPU (give fairseq --cpu)"
+    without = [f"{name} ({purpose})" for name, purpose in OPTIONAL.items() if of[name].state == "none"]
+    failed = [row.check for row in rows if row.state == "failed"]
+    parts = [f"training and translation work here: {versions}", f"{active} mends of the bridge active", gpu]
+    parts += [f"not installed: {', '.join(without)}"] * bool(without)
+    parts += [f"failed, but not needed: {', '.join(failed)}"] * bool(failed)
+    return "; ".join([*parts, "more: labo doctor --verbose"])
 
 
 def python_rows():
@@ -92,7 +113,7 @@ def package_rows():
     for requirement in requirements:
         if "extra ==" not in requirement:
             name, wanted = re.match(r"([\w.-]+)\s*(.*)", requirement).groups()
-            yield _package_row(name, wanted, f"pip install -c constraints.txt '{name}{wanted}'")
+            yield _package_row(name, wanted, install_command(f"{name}{wanted}"))
 
 
 def _package_row(name, wanted, to_do):
@@ -181,9 +202,10 @@ def _gpu_row(gpus):
 
 def optional_rows():
     """Packages that only some commands want."""
-    for name, (purpose, to_do) in OPTIONAL.items():
+    for name, purpose in OPTIONAL.items():
         version = _version(name)
-        yield Row(name, "ok" if version else "none", version or f"optional: {purpose}", "" if version else to_do)
+        to_do = "" if version else install_command(name)
+        yield Row(name, "ok" if version else "none", version or f"optional: {purpose}", to_do)
 
 
 def build_rows():

@@ -15,6 +15,7 @@ The table goes to standard output as TSV and, with splits, runs, plots and the r
 Exit code 1: some cells failed or diverged; the table says which.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def run(args):
     check.check_teachers(experiment, out)
     check.check_commands(experiment, check.representatives(experiment))
     if args.dry_run:
-        _print_commands(experiment, not gpus, args.raw_dir)
+        _print_commands(experiment, not gpus, args.raw_dir, out)
         return 0
     check.check_gpus(gpus)
     _tell_shares(experiment, jobs, gpus)
@@ -118,9 +119,10 @@ def _gpus(text):
     return tuple(int(part) for part in parts)
 
 
-def _print_commands(experiment, cpu, raw_dir):
+def _print_commands(experiment, cpu, raw_dir, out):
     """Every command of every cell, for a shell. What validation data will choose is said in a comment."""
     decode = experiment.decode
+    print(shlex.join(["mkdir", "-p", str(out)]), "&&", shlex.join(["cd", str(out)]))
     for directions in experiment.trainings:
         command = cells.prepare(experiment, directions, raw_dir)
         if command:
@@ -130,6 +132,7 @@ def _print_commands(experiment, cpu, raw_dir):
     for cell in cells.first_cells(experiment):
         precision.settle(cell, None, cpu)
         print(f"\n# {cell.name}")
+        print(shlex.join(["mkdir", "-p", cell.name]))  # fairseq opens --log-file before it makes a folder
         print(cells.shown(cell.train(cpu)))
         if "average" in decode.checkpoints:
             print(cells.shown(cell.average()))
@@ -141,27 +144,34 @@ def _print_commands(experiment, cpu, raw_dir):
             print(f"\n# {method.name}: seeds {seeds} follow with the grid's point of the highest {score} on valid")
 
 
+def _print_step(command, output=None):
+    """A command, and before it the folder that a redirection needs."""
+    if output:
+        print(shlex.join(["mkdir", "-p", str(Path(output).parent)]))
+    print(cells.shown(command, output))
+
+
 def _print_decoding(part, decode, cpu):
     if part.cell.experiment.images:
-        print(cells.shown(part.calibrate_images(cpu)))
-        print(cells.shown(part.classify(cpu), part.result))
+        _print_step(part.calibrate_images(cpu))
+        _print_step(part.classify(cpu), part.result)
         return
     _print_curve(part, decode, cpu)
     settings = part.cell.settings()
     for kind in decode.calibrate:
         if kind != "none":
-            print(cells.shown(part.calibrate(kind, cpu)))
+            _print_step(part.calibrate(kind, cpu))
     for kind, lenpen in settings:
-        print(cells.shown(part.generate("valid", kind, lenpen, cpu), f"{part.name}/valid/{kind}.lenpen{lenpen}.txt"))
+        _print_step(part.generate("valid", kind, lenpen, cpu), f"{part.name}/valid/{kind}.lenpen{lenpen}.txt")
     if len(settings) > 1:
         print("# with the setting of the highest BLEU on valid in place of this one:")
-    print(cells.shown(part.generate("test", *settings[0], cpu), f"{part.name}/generate-test.txt"))
+    _print_step(part.generate("test", *settings[0], cpu), f"{part.name}/generate-test.txt")
     if decode.ece:
-        print(cells.shown(part.measure(cpu)))
+        _print_step(part.measure(cpu))
     if decode.sweep:
-        print(cells.shown(part.sweep(cpu)))
+        _print_step(part.sweep(cpu))
     for subset, size in decode.splits:
-        print(cells.shown(part.splits(subset, size, False), f"{part.name}/splits-{subset}.json"))
+        _print_step(part.splits(subset, size, False), f"{part.name}/splits-{subset}.json")
 
 
 def _print_curve(part, decode, cpu):
@@ -172,7 +182,7 @@ def _print_curve(part, decode, cpu):
         print(f"# BLEU on valid {', and '.join(wanted)}, with length penalty 1, say:")
         name = f"checkpoint_EPOCH_{decode.curve[-1]}" if decode.curve else "checkpoint1"
         path = f"{part.cell.name}/checkpoints/{name}.pt"
-        print(cells.shown(part.generate("valid", "none", 1, cpu, path), f"{part.name}/curve/{name}.txt"))
+        _print_step(part.generate("valid", "none", 1, cpu, path), f"{part.name}/curve/{name}.txt")
     if part.kind == "best-bleu":
         print("# the checkpoint with the highest BLEU on valid in place of this one:")
-        print(cells.shown(part.link("checkpoint1.pt")))
+        _print_step(part.link("checkpoint1.pt"))

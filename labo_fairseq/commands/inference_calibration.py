@@ -2,8 +2,10 @@
 
 Teacher-forced ECE asks how sure the model is of the reference's next token; this one asks how sure it was of its own
 translation. The confidence is exp of the P- score of each produced token, so of the model as it decoded (calibrated
-where it was), and a token is correct where the TER alignment with the reference finds the same token. Subwords must be
-in the output (no --remove-bpe, --post-process or --tokenizer), because the P- scores belong to them.
+where it was), and a token is correct where the TER alignment with the reference finds the same token.
+
+The P- scores belong to subwords. Where the H- lines hold words (--remove-bpe), --bpe-codes splits them again; where the
+T- lines are detokenized (--tokenizer), --reference gives the reference in subwords. So the log of `labo score` will do.
 
 Differences from Wang et al.: sacreBLEU's TER in process in place of the Java program, so no token is lost on the way
 back from shifts; 15 bins (theirs: --bins 20); a token is judged by itself (their released code also calls the token
@@ -12,6 +14,7 @@ after a missing word wrong: --after-gap wrong). EOS is left out, as in their cod
 example:
   fairseq-generate data-bin --path checkpoint_best.pt --beam 5 > generated.txt
   labo inference-calibration generated.txt
+  labo inference-calibration generate-test.txt --bpe-codes data/bpe/codes --reference data/bpe/test.en
 """
 
 import json
@@ -20,9 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from ..analysis.produced_tokens import produced_tokens
+from ..analysis.systems import read_lines
 from ..errors import UserError
 from ..files import result_folder
-from ..measures.calibration import bin_sums, ece_figures, reliability
+from ..measures.calibration import bin_sums, ece_figures, legend, reliability
 from ..records.reliability import write_reliability
 from ..records.tables import table_of
 
@@ -30,6 +34,8 @@ from ..records.tables import table_of
 def add_arguments(parser):
     """Declare the arguments of `labo inference-calibration`."""
     parser.add_argument("logs", metavar="LOG", nargs="+", help="output of fairseq-generate, plain or gzip")
+    parser.add_argument("--reference", metavar="FILE", help="reference in subwords, in place of the T- lines")
+    parser.add_argument("--bpe-codes", metavar="FILE", help="subword-nmt's merges, for H- lines that hold words")
     parser.add_argument("--bins", type=int, default=15, help="bins of equal width")
     parser.add_argument(
         "--after-gap", choices=["own", "wrong"], default="own",
@@ -43,7 +49,8 @@ def run(args):
     """Print a row per log; returns 0."""
     if args.bins < 1:
         raise UserError(f"--bins: {args.bins}: give 1 or more")
-    tokens_of = {log: produced_tokens(log, args.after_gap == "wrong") for log in args.logs}
+    reference = read_lines(args.reference, "the reference in subwords") if args.reference else None
+    tokens_of = {log: produced_tokens(log, args.after_gap == "wrong", reference, args.bpe_codes) for log in args.logs}
 
     rows = [_row(log, *tokens, args) for log, tokens in tokens_of.items()]
     panels = {
@@ -61,7 +68,7 @@ def run(args):
         style.save_or_warn(
             lambda: style.signed(diagram(bins, "tokens of the translations"), sign), out / "inference-reliability.png"
         )
-    print(json.dumps(rows, indent=1) if args.json else table_of("", rows).as_tsv())
+    print(json.dumps(rows, indent=1) if args.json else table_of("", rows, notes=legend(rows[0])).as_tsv())
     return 0
 
 

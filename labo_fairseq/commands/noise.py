@@ -8,7 +8,7 @@ label smoothing for clean test labels (alpha) and for equally noisy ones (beta).
 temperature by maximum likelihood, with a 95 % bootstrap interval. It takes the noise to be uniform, and counts mistakes
 that the model is sure of as noise. "agreement" is the share of labels that the model predicts; where the estimate is
 far above it, the noise may be of another kind, and a warning says so. "confident joint" is cleanlab's, where that is
-installed (pip install 'labo_fairseq[noise]'). Where the run itself made labels wrong, the true rate stands beside them.
+installed (`labo doctor` says how). Where the run itself made labels wrong, the true rate stands beside them.
 
 compare: the loss that Chen et al. (2020) predict for a model that fits its noisy, smoothed training labels, beside what
 each RUN reaches on its training images and on held-out ones: with their clean labels (alpha), or, for a run with
@@ -26,11 +26,11 @@ import json
 import sys
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import result_folder
 from ..noise import estimate as noise_estimate
+from ..progress import progress
 from ..records.tables import TextTable, shown
 from ..vision.stored_predictions import predictions_of
 from .numbers import seed
@@ -76,7 +76,7 @@ def _estimate(args):
     if args.samples < 1:
         raise UserError(f"--samples: {args.samples}: must be 1 or more")
     rows = []
-    for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
+    for folder in progress(args.runs, "runs", "run"):
         (images,) = predictions_of(folder, [args.subset], args.data, args.cpu)
         rows.append({"run": folder, **_estimate_row(images, args)})
     for row in rows:
@@ -97,7 +97,7 @@ def _compare(args):
     from ..noise.optimal import uniform_losses
 
     comparisons = []
-    for folder in tqdm(args.runs, desc="runs", unit="run", leave=False, delay=2):
+    for folder in progress(args.runs, "runs", "run"):
         train, test = predictions_of(folder, ["train", args.subset], args.data, args.cpu)
         comparisons.append(compare.comparison(folder, train, test))
     comparisons.sort(key=lambda one: (one.type, one.clean_rate, one.p))

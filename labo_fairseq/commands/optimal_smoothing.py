@@ -16,8 +16,7 @@ that fits its noisy, smoothed training labels, on the same images.
 chosen by its mean (eq. 17), and S* is the best matrix (not for gamma, which has no closed form).
 
 With --out: optimal.tsv, the figures landscape, optimum and optimum_classes (Figures 1 to 4 of the paper), and with
---transition matrix.alpha.txt and matrix.beta.txt, for --criterion matrix_smoothing --smoothing-matrix FILE. Figures
-need matplotlib (pip install 'labo_fairseq[plot]').
+--transition matrix.alpha.txt and matrix.beta.txt, for --criterion matrix_smoothing --smoothing-matrix FILE.
 """
 
 import json

@@ -18,6 +18,7 @@ differs: at near-ties, in hypotheses that the length limit cuts, and in empty se
 that is longer than the model allows is skipped, with a line on standard error, as fairseq does: its id is missing then.
 """
 
+import dataclasses
 import math
 import sys
 
@@ -47,7 +48,11 @@ def add_search_arguments(parser):
         "--sampling-topp", type=float, metavar="P", help="draw from the likeliest types of mass P in all"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the samples; the engine's repeat with --threads 1 only")
-    parser.add_argument("--lenpen", type=float, default=1.0, help="above 1 favours longer sentences, below 1 shorter")
+    parser.add_argument(
+        "--lenpen",
+        type=float,
+        help="above 1 favours longer sentences, below 1 shorter (default: the tuned one of the exported model, else 1)",
+    )
     parser.add_argument("--max-len-a", type=float, default=0.0, help="at most A * (source subwords + 1) + B subwords")
     parser.add_argument("--max-len-b", type=int, default=200, help="the B of it")
     parser.add_argument("--max-tokens", type=int, default=12000, help="source subwords of a batch, padding included")
@@ -61,13 +66,23 @@ def add_search_arguments(parser):
         help=f"join subwords in S-, T-, H- and D- lines; without a value those marked {BPE_MARK.strip()}",
     )
     parser.add_argument("--tokenizer", choices=["moses"], help="detokenize S-, T- and D- lines")
+    parser.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu", help="where to translate")
+    parser.add_argument(
+        "--compute-type",
+        metavar="TYPE",
+        default="default",
+        help="of CTranslate2: float32, int8 and others; default: that of the exported weights",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
 
 
 def run(args):
     """Translate and print; returns 0. Raises UserError on bad input."""
     search = _search(args)
-    model = Model(args.model, args.threads, args.seed)
+    model = Model(args.model, args.threads, args.seed, args.device, args.compute_type)
+    if args.lenpen is None and model.lenpen != 1:
+        print(f"tuned length penalty {model.lenpen:g} (another one: --lenpen)", file=sys.stderr)
+        search = dataclasses.replace(search, lenpen=model.lenpen)
     show = Display(args.remove_bpe, args.tokenizer, model.record["target_lang"])
     sentences = (
         Binaries(args.data, args.gen_subset, model.record, args.remove_bpe) if args.data else from_text(args.input)
@@ -136,7 +151,8 @@ def search_of(args, beam, nbest, sampling):
     least = {"max_tokens": 1, "batch_size": 1, "max_len_b": 0, "threads": 0, "seed": 0, "sampling_topk": 2}
     for name, value in least.items():
         at_least(args, name, value)
-    if not (math.isfinite(args.lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):
+    lenpen = 1.0 if args.lenpen is None else args.lenpen
+    if not (math.isfinite(lenpen) and math.isfinite(args.max_len_a) and args.max_len_a >= 0):
         raise UserError("--lenpen, --max-len-a: must be finite numbers, the latter not below 0")
     if args.sampling_topp is not None and not 0 < args.sampling_topp <= 1:
         raise UserError(f"--sampling-topp: {args.sampling_topp}: must be above 0 and at most 1")
@@ -149,7 +165,7 @@ def search_of(args, beam, nbest, sampling):
     return Search(
         beam,
         nbest,
-        args.lenpen,
+        lenpen,
         args.max_len_a,
         args.max_len_b,
         sampling,

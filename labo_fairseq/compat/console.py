@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 
+from .command_line import is_about_flags
 from .errors import UserError
 
 EXIT_CODE = 2
@@ -31,7 +32,8 @@ def one_line_errors_of_hydra(module):
 
     Therefore the function within hydra's decorator is the one to wrap.
     """
-    module._hydra_main = _reporting(module._hydra_main, lambda: "fairseq-hydra-train")
+    for name in ("_hydra_main", "cli_main"):  # the plugin is imported before hydra begins
+        setattr(module, name, _reporting(getattr(module, name), lambda: "fairseq-hydra-train"))
     return True
 
 
@@ -155,7 +157,7 @@ def _mistake_behind(error):
     """
     if type(error) is Exception and error.__context__ is not None:
         error = error.__context__
-    return error if getattr(error, "labo_user_error", False) else None
+    return error if getattr(error, "labo_user_error", False) or is_about_flags(error) else None
 
 
 def _one_line(mistake):

@@ -12,6 +12,7 @@ from .checkpoints import (
     explain_missing_pretrained_model,
     explain_refused_checkpoints,
 )
+from .command_line import find_user_dir_by_name, infer_languages_of_tokenizer, one_line_for_wrong_flags
 from .confidence import print_sentence_confidence
 from .console import (
     one_line_errors,
@@ -20,6 +21,7 @@ from .console import (
     say_once_that_a_log_is_lost,
 )
 from .fetching import end_fetching_before_shutdown
+from .hydra_line import import_user_dir_before_composition, one_line_for_wrong_settings
 from .launch import check_world_size
 from .literals import read_literals_alone, read_literals_alone_in_examples
 from .loaded_models import name_loaded_models
@@ -95,7 +97,8 @@ EVALUATING = (
 
 # from the module, once it ran
 MODULE_MENDS = {
-    "fairseq.utils": [read_literals_alone_in_examples, say_once_that_a_log_is_lost],
+    "fairseq.options": [one_line_for_wrong_flags, infer_languages_of_tokenizer],
+    "fairseq.utils": [find_user_dir_by_name, read_literals_alone_in_examples, say_once_that_a_log_is_lost],
     "fairseq.checkpoint_utils": [
         allow_checkpoint_globals,
         explain_refused_checkpoints,
@@ -116,7 +119,11 @@ MODULE_MENDS = {
     "fairseq.models.distributed_fairseq_model": [leave_unused_copies_out_of_ddp],
     "fairseq.trainer": [explain_failed_restarts],
     "fairseq.modules.transformer_layer": [disable_encoder_fast_path, keep_unused_copies_zero],
-    "fairseq_cli.hydra_train": [one_line_errors_of_hydra],
+    "fairseq_cli.hydra_train": [
+        one_line_errors_of_hydra,
+        import_user_dir_before_composition,
+        one_line_for_wrong_settings,
+    ],
     **{
         f"fairseq_cli.{command}": [one_line_errors]
         for command in ("eval_lm", "generate", "interactive", "preprocess", "score", "train", "validate")

@@ -4,8 +4,7 @@ import importlib
 import sys
 
 from .errors import UserError
-
-INSTALL = "pip install -c constraints.txt '.[vision]', or LABO_EXTRAS=vision scripts/install.sh VENV"
+from .install import install_command
 
 _libraries = []  # torch drops the operators of a Library that nobody holds
 
@@ -17,7 +16,9 @@ def import_torchvision():
     except ModuleNotFoundError as error:
         if error.name != "torchvision":
             raise
-        raise UserError(f"image classification: needs torchvision, which is not installed: {INSTALL}") from None
+        raise UserError(
+            f"image classification: needs torchvision, which is not installed: {install_command('torchvision')}"
+        ) from None
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
             raise

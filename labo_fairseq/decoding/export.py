@@ -1,19 +1,24 @@
 """A fairseq Transformer as a CTranslate2 model, with a fitted scalar temperature folded in."""
 
 import contextlib
+import copy
+import dataclasses
 import json
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+
+from ..calibration.file import Decoding, dictionary_record, load
 from ..errors import UserError
 from ..files import sha256
+from ..functional.calibrators import Temperature
+from .engine import FORMAT, RECORD, VERSION, import_ctranslate2
 
-RECORD = "labo.json"  # what `labo translate` has to know besides the model; in the same folder
-FORMAT, VERSION = "labo-ctranslate2", 1
 TOLERANCE = 1e-3  # nats per token; float32 rounding stays below 1e-4 on trained models
 _TASKS = ("translation", "calibrated_translation")
 _ACTIVATIONS = {
@@ -24,44 +29,72 @@ _ACTIVATIONS = {
 }
 
 
+# how the weights are stored; the type of the computation that goes with each is `labo translate`'s default
+QUANTIZATIONS = ("float32", "float16", "bfloat16", "int16", "int8", "int8_float16", "int8_bfloat16")
+
+
+class Exported(NamedTuple):
+    """decoding: what was folded in; difference: largest one of a score between fairseq and the engine in float32,
+    nats; quantization_difference: the same once the weights are quantized, None where they are not."""
+
+    decoding: Decoding
+    difference: float
+    quantization_difference: float | None
+
+
 def export_ctranslate2(
-    checkpoint: str | Path, data: str | Path, out: str | Path, calibration: Any = None, mismatch: str = "refuse"
-) -> tuple[float, float]:
-    """Write the folder `out` with a checkpoint as a CTranslate2 model; returns (temperature, largest difference, nats).
+    checkpoint: str | Path,
+    data: str | Path,
+    out: str | Path,
+    calibration: Any = None,
+    mismatch: str = "refuse",
+    tuned: bool = True,
+    quantization: str = "float32",
+) -> Exported:
+    """Write the folder `out` with a checkpoint as a CTranslate2 model.
 
     data: folder of fairseq's binaries; calibration: file whose temperature is folded in; mismatch: as of
-    `folded_temperature`. Nothing is written where the two models disagree. Raises UserError on bad input.
+    `folded_temperature`; tuned: whether the settings of --tune-decoding in that file are taken too. Of the Decoding the
+    temperature (that of the calibrator included) and the EOS bias are folded in; the length penalty is that of
+    `labo translate` where it is told no other. quantization: of QUANTIZATIONS. Nothing is written where the two models
+    disagree in float32. Raises UserError on bad input.
     """
+    if quantization not in QUANTIZATIONS:
+        raise UserError(f"--quantization: {quantization}: choose from {', '.join(QUANTIZATIONS)}")
     ctranslate2 = import_ctranslate2()
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already: name a new folder, or remove this one")
     model, task = load_fairseq_model(checkpoint, data)
-    temperature = folded_temperature(calibration, checkpoint, task.target_dictionary, mismatch) if calibration else 1.0
-    spec = transformer_spec(model, task, temperature)
+    decoding = _decoding(calibration, checkpoint, task, mismatch, tuned) if calibration else Decoding()
     with _folder_aside(out) as aside:
-        spec.validate()
-        spec.optimize()
-        spec.save(str(aside))
-        record = _record(checkpoint, task, model, temperature)
-        (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        translator = ctranslate2.Translator(str(aside), compute_type="float32")
-        difference = largest_difference(translator, model, task, temperature)
+
+        def saved_difference(kind, compute_type):
+            # optimize() quantizes in place, in the memory of the model itself
+            spec = transformer_spec(copy.deepcopy(model), task, decoding.temperature, decoding.eos_bias)
+            spec.validate()
+            spec.optimize(quantization=None if kind == "float32" else kind)
+            spec.save(str(aside))
+            translator = ctranslate2.Translator(str(aside), compute_type=compute_type)
+            return largest_difference(translator, model, task, decoding.temperature, decoding.eos_bias)
+
+        difference = saved_difference("float32", "float32")
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{checkpoint}: the converted model gives other scores (by {difference:.3g} nats): it has a part "
                 "that CTranslate2 does not compute: use fairseq-generate"
             )
-    return temperature, difference
+        quantized = None if quantization == "float32" else saved_difference(quantization, "default")
+        record = _record(checkpoint, task, model, decoding) | {"quantization": quantization}
+        (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return Exported(decoding, difference, quantized)
 
 
-def import_ctranslate2() -> Any:
-    """The library, or a UserError that says how to get it."""
-    try:
-        import ctranslate2
-    except ImportError:
-        raise UserError("ctranslate2: not installed: pip install 'labo_fairseq[fast]'") from None
-    return ctranslate2
+def _decoding(calibration, checkpoint, task, mismatch, tuned):
+    """The Decoding of a calibration file, with its calibrator's temperature in it."""
+    temperature = folded_temperature(calibration, checkpoint, task.target_dictionary, mismatch)
+    found = (load(calibration).decoding if tuned else None) or Decoding()
+    return dataclasses.replace(found, temperature=temperature * found.temperature)
 
 
 def load_fairseq_model(checkpoint: str | Path, data: str | Path) -> tuple[Any, Any]:
@@ -92,8 +125,8 @@ def load_fairseq_model(checkpoint: str | Path, data: str | Path) -> tuple[Any, A
     return models[0].eval().float().requires_grad_(False), task
 
 
-def transformer_spec(model: Any, task: Any, temperature: float = 1.0) -> Any:
-    """The ctranslate2.specs.TransformerSpec of a fairseq model whose logits are divided by `temperature`.
+def transformer_spec(model: Any, task: Any, temperature: float = 1.0, eos_bias: float = 0.0) -> Any:
+    """The ctranslate2.specs.TransformerSpec of a fairseq model with the logits z/T + bias·[EOS].
 
     Raises UserError for architectures and options that CTranslate2 does not compute, naming them.
     """
@@ -127,6 +160,12 @@ def transformer_spec(model: Any, task: Any, temperature: float = 1.0) -> Any:
         spec.decoder.projection.weight = (projection.weight.double() / temperature).float().numpy()
         if projection.bias is not None:
             spec.decoder.projection.bias = (projection.bias.double() / temperature).float().numpy()
+    if eos_bias != 0:
+        own = model.decoder.output_projection.bias
+        types = model.decoder.output_projection.weight.size(0)
+        bias = torch.zeros(types).double() if own is None else own.double() / temperature
+        bias[task.target_dictionary.eos()] += eos_bias
+        spec.decoder.projection.bias = bias.float().numpy()
     spec.register_source_vocabulary(list(task.source_dictionary.symbols))
     spec.register_target_vocabulary(list(task.target_dictionary.symbols))
     # as in fairseq: sources end in the end of sentence, and the decoder starts with it
@@ -191,9 +230,6 @@ def folded_temperature(file: str | Path, checkpoint: str | Path, dictionary: Any
 
     mismatch: "refuse" or "warn" of a calibration of another checkpoint or dictionary. Raises UserError.
     """
-    from ..calibration.file import dictionary_record, load
-    from ..functional.calibrators import Temperature
-
     calibration = load(file)
     members = calibration.members
     if len(members) != 1:
@@ -219,9 +255,8 @@ def folded_temperature(file: str | Path, checkpoint: str | Path, dictionary: Any
     return calibrator.temperature
 
 
-def _record(checkpoint, task, model, temperature):
+def _record(checkpoint, task, model, decoding):
     from .. import __version__
-    from ..calibration.file import dictionary_record
 
     return {
         "format": FORMAT,
@@ -229,7 +264,9 @@ def _record(checkpoint, task, model, temperature):
         "labo_fairseq": __version__,
         "checkpoint": Path(checkpoint).name,
         "sha256": sha256(checkpoint),
-        "temperature": temperature,
+        "temperature": decoding.temperature,
+        "eos_bias": decoding.eos_bias,
+        "lenpen": decoding.lenpen,
         "source_lang": task.cfg.source_lang,
         "target_lang": task.cfg.target_lang,
         "source_dictionary": dictionary_record(task.source_dictionary),
@@ -254,11 +291,15 @@ def _folder_aside(out):
 
 
 def largest_difference(
-    translator: Any, model: Any, task: Any, temperature: float, sentences: Any = 8, length: int = 12
+    translator: Any,
+    model: Any,
+    task: Any,
+    temperature: float,
+    eos_bias: float = 0.0,
+    sentences: Any = 8,
+    length: int = 12,
 ) -> float:
-    """Largest |log p_fairseq(softmax(z/T)) − log p_CTranslate2| in nats over the tokens of made-up sentence pairs."""
-    import torch
-
+    """Largest |log p_fairseq(softmax(z/T + bias·[EOS])) − log p_CTranslate2|, nats, of tokens of made-up sentences."""
     generator = torch.Generator().manual_seed(1)
     source, target = task.source_dictionary, task.target_dictionary
     differences = []
@@ -268,23 +309,25 @@ def largest_difference(
             for side in (source, target)
         ]
         source_words, target_words = words
-        expected = fairseq_token_scores(model, target.eos(), source_words, target_words, temperature)
+        expected = fairseq_token_scores(model, target.eos(), source_words, target_words, temperature, eos_bias)
         pair = [[side.symbols[i] for i in ids] for side, ids in zip((source, target), words, strict=True)]
         got = torch.tensor(translator.score_batch([pair[0]], [pair[1]])[0].log_probs)
         differences.append((got - expected).abs().max())
     return torch.stack(differences).max().item()  # NaN stays NaN, unlike in max()
 
 
-def fairseq_token_scores(model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0) -> Any:
-    """log softmax(z/T) of each target token and of the end of sentence, by fairseq: (len(target) + 1,), nats.
+def fairseq_token_scores(
+    model: Any, eos: int, source: Any, target: Any, temperature: float = 1.0, eos_bias: float = 0.0
+) -> torch.Tensor:
+    """log softmax(z/T + bias·[EOS]) of each target token and of the end of sentence: (len(target) + 1,), nats.
 
     source, target: lists of ids without the end of sentence.
     """
-    import torch
-
     with torch.no_grad():
         logits, _ = model(
             torch.tensor([[*source, eos]]), torch.tensor([len(source) + 1]), torch.tensor([[eos, *target]])
         )
-    scores = torch.log_softmax(logits[0].float() / temperature, -1)
+    logits = logits[0].float() / temperature
+    logits[:, eos] += eos_bias
+    scores = torch.log_softmax(logits, -1)
     return scores[torch.arange(len(target) + 1), [*target, eos]]

@@ -19,7 +19,7 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..functional.calibrators import Temperature
-from . import choose
+from . import choose, tuned
 from .members import CalibratedEnsemble, CalibratedMember, NonFiniteLogits, place_references
 from .sampling import truncated
 from .sentence_confidence import SentenceConfidence
@@ -54,6 +54,13 @@ class CalibrationConfig(FairseqDataclass):
             "by the model that `labo sentence-confidence` fitted"
         },
     )
+    tuned_decoding: ChoiceEnum(["use", "ignore"]) = field(
+        default="use",
+        metadata={
+            "help": "what to do with the length penalty, temperature and EOS bias of `labo calibrate --tune-decoding` "
+            "in the calibration file; they are for beam search alone"
+        },
+    )
     epsilon_sampling: Optional[float] = field(
         default=None,
         metadata={"help": "with --sampling: never draw a type whose (calibrated) probability is below this, say 0.02"},
@@ -75,12 +82,14 @@ class CalibratedDecoding:
         generator = super().build_generator(members, args, *rest, **kwargs)  # type: ignore[misc]
         generator.members = members
         flags = self._calibration_flags
-        truncation = self.target_dictionary, flags.epsilon_sampling, flags.min_p
+        truncation = self.target_dictionary, flags.epsilon_sampling, flags.min_p  # type: ignore[attr-defined]
         if isinstance(generator, SequenceScorer):
             truncated(None, *truncation)
         else:
             generator.search = truncated(generator.search, *truncation)
             generator.model = CalibratedEnsemble(members).eval()
+            if self._tuned is not None:
+                generator.len_penalty = self._tuned.lenpen
             _leave_one_scalar_to_fairseq(generator)
         return generator
 
@@ -118,6 +127,7 @@ class CalibratedDecoding:
         direction = f"{flags.source_lang}-{flags.target_lang}"
         file, calibration = choose.calibration_of(flags.calibration, direction)
         calibrators = [None] * len(models)
+        self._tuned = None
         if calibration is not None:
             if getattr(args, "temperature", 1.0) != 1.0:
                 raise UserError(
@@ -125,6 +135,9 @@ class CalibratedDecoding:
                 )
             strict = str(flags.calibration_mismatch) != "warn"
             calibrators = choose.calibrators(calibration, file, paths, self.target_dictionary, strict)
+            if str(getattr(flags, "tuned_decoding", "use")) == "use":  # checkpoints of earlier versions lack it
+                self._tuned = tuned.decoding_for(calibration, file, args)
+                calibrators = tuned.adjusted_all(calibrators, self._tuned, self.target_dictionary.eos())
         if flags.sentence_confidence:
             self._confidence = _confidence(file, calibration, args)
         names = paths or ["the model in training"] * len(models)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .export import FORMAT, RECORD, VERSION, import_ctranslate2
+from ..progress import progress
+from .engine import FORMAT, RECORD, VERSION, import_ctranslate2
 
 EOS, PAD, BOS, UNK = "</s>", "<pad>", "<s>", "<unk>"
 WINDOW = 10_000  # sentences that are sorted by length and held in memory at a time
@@ -66,22 +67,29 @@ class Search:
 
 
 class Model:
-    """An exported model on the CPU, in float32.
+    """An exported model.
 
     folder: made by `labo export`. threads: 0 for as many as there are cores. seed: of the samples; with one thread the
-    same seed gives the same ones, with more they go to whichever thread is free. Raises UserError where it cannot be
-    used.
+    same seed gives the same ones, with more they go to whichever thread is free. device: "cpu", "cuda" or "auto".
+    compute_type: of CTranslate2; "default" is that of the stored weights. Raises UserError where it cannot be used.
     """
 
-    def __init__(self, folder: str | Path, threads: int = 0, seed: int = 1):
+    def __init__(
+        self, folder: str | Path, threads: int = 0, seed: int = 1, device: str = "cpu", compute_type: str = "default"
+    ):
         ctranslate2 = import_ctranslate2()
         self.record = _read_record(folder)
+        #: the tuned length penalty, 1 where there is none (and in folders of earlier versions)
+        self.lenpen = self.record.get("lenpen", 1.0)
         threads = threads or os.cpu_count() or 1
+        if compute_type == "default" and self.record.get("quantization", "float32") == "float32":
+            compute_type = "float32"
+        _check_device(ctranslate2, device, compute_type)
         ctranslate2.set_random_seed(seed)  # read by each new thread
         try:
             # a few sentences to each thread: several threads on one small matrix would wait for each other
             self._translator = ctranslate2.Translator(
-                str(folder), compute_type="float32", inter_threads=threads, intra_threads=1
+                str(folder), device=device, compute_type=compute_type, inter_threads=threads, intra_threads=1
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: CTranslate2 cannot load it ({error}): export it again") from error
@@ -111,8 +119,8 @@ class Model:
     def draw(self, batch: list[Sentence], search: Search) -> list[list[Draw]]:
         """For each Sentence of a batch, which all fit, `search.nbest` samples.
 
-        Log-probabilities are the model's, whatever types are left out, but without that of the end where the limit cut
-        a sample. CTranslate2 masks the end at the first step, and padding, before its softmax: samples of a sentence
+        Log-probabilities are the model's, whatever types are left out, without that of the end where the limit cut
+        a sample. CTranslate2 masks the end at the first step, and padding, before its softmax: all samples of a source
         are too probable by a common factor.
         """
         results = self._translator.translate_batch(
@@ -162,6 +170,17 @@ class Model:
         return scored
 
 
+def _check_device(ctranslate2, device, compute_type):
+    """Raises UserError where the device is not there or cannot compute in that type."""
+    if device == "cuda" and not ctranslate2.get_cuda_device_count():
+        raise UserError("--device cuda: CTranslate2 sees no CUDA device: leave it out, or see labo doctor --verbose")
+    if device == "auto":
+        device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    able = ctranslate2.get_supported_compute_types(device)
+    if compute_type != "default" and compute_type not in able:
+        raise UserError(f"--compute-type: {compute_type}: this {device} has {', '.join(sorted(able))}, or default")
+
+
 def batches(sentences: list[Sentence], max_tokens: int, batch_size: int | None = None) -> Iterator[list[Sentence]]:
     """Lists of sentences of similar length: width × sentences ≤ max_tokens, counted with the end of each sentence."""
     batch: list[Sentence] = []
@@ -200,6 +219,9 @@ def _read_record(folder):
         raise UserError(f"{path}: damaged ({error}): export the model again") from None
     if not isinstance(record, dict) or (record.get("format"), record.get("version")) != (FORMAT, VERSION):
         raise UserError(f"{path}: not a record that this version reads: export the model again")
+    lenpen = record.get("lenpen", 1.0)
+    if not isinstance(lenpen, int | float) or not math.isfinite(lenpen):
+        raise UserError(f"{path}: damaged (lenpen {lenpen!r:.50}): export the model again")
     return record
 
 
@@ -313,9 +335,7 @@ class Clock:
     """Time spent in the engine, shown as a progress bar and, as fairseq does, in one line at the end."""
 
     def __init__(self, total: int | None):
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, unit=" sentences", disable=None)
+        self._bar = progress(None, "translate", "sentence", total)
         self._seconds = 0.0
         self._tokens = 0
         self._sentences = 0

@@ -105,7 +105,7 @@ def _parsed(experiment, key, cell, options):
             return options.parse_args_and_arch(options.get_training_parser(), cell.train(cpu=True)[1:])
     except SystemExit:
         message = errors.getvalue().strip().rpartition("\n")[2]
-        reason = re.sub(r"^\S+: error: ", "", message)
+        reason = re.sub(r"^\S+: (error: )?", "", message)
         experiment.fail(key, f"{reason}: correct `{key}` or `train`")
 
 

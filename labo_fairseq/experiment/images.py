@@ -15,7 +15,9 @@ from ..errors import UserError
 
 def main(argv=None):
     """Returns the exit code: 0, or 2 for bad input."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("name", help="as for --image-dataset")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--from", dest="source", type=Path, metavar="DIR")

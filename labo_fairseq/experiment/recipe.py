@@ -1,6 +1,7 @@
 """What scripts/quickstart.sh needs that is more than a command line: run as `python -m labo_fairseq.recipe`.
 
 check     are the criterions known to fairseq, is there a CUDA device
+cores     how many trainings run side by side: one for each core of the CPU, and one on a GPU
 train     run fairseq-train unless it has ended before; its arguments go to command.json, its output to a file
 generate  run fairseq-generate unless its output is there; the output appears under its name only when it is whole
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import write_aside
+from .precision import chosen
 
 FINISHED = "done training"  # how the last line of fairseq's own log begins
 
@@ -37,10 +39,33 @@ def check(args):
         raise UserError("--device: cuda: torch sees no CUDA device: use --device cpu, or install a CUDA build of torch")
 
 
+def cores(args):
+    """Print how many trainings run side by side on the device."""
+    print(len(os.sched_getaffinity(0)) if _on_cpu(args.device == "cpu") else 1)
+
+
+def _on_cpu(asked):
+    import torch
+
+    return asked or not torch.cuda.is_available()
+
+
+def _half(args, record):
+    """--bf16, where this CPU computes faster in it; a run that has begun goes on as it began."""
+    if not args.half_on_cpu or not _on_cpu("--cpu" in args.command):
+        return []
+    if record.exists():
+        return ["--bf16"] if '"--bf16"' in record.read_text(encoding="utf-8") else []
+    precision, reason = chosen("auto", True)
+    print(f"{record.parent.name}: trains in {precision}: {reason}", file=sys.stderr)
+    return ["--bf16"] if precision == "bf16" else []
+
+
 def train(args):
     """Train, or go on training, in a run folder (see analysis/run_folder.py); nothing where that has ended before."""
     folder = Path(args.folder)
     folder.mkdir(parents=True, exist_ok=True)
+    args.command += _half(args, folder / "command.json")
     _record(folder / "command.json", args.command)
     with write_aside(folder / "data") as stream:
         stream.write(args.data + "\n")
@@ -81,17 +106,21 @@ def main(argv=None):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     subparsers = parser.add_subparsers(required=True)
-    sub = subparsers.add_parser("check", help=check.__doc__)
+    sub = subparsers.add_parser("check", help=check.__doc__, allow_abbrev=False)
     sub.add_argument("--device", default="auto")
     sub.add_argument("criterions", nargs="+")
     sub.set_defaults(function=check)
+    sub = subparsers.add_parser("cores", help=cores.__doc__, allow_abbrev=False)
+    sub.add_argument("--device", default="auto")
+    sub.set_defaults(function=cores)
     for function in (train, generate):
-        sub = subparsers.add_parser(function.__name__, help=function.__doc__)
+        sub = subparsers.add_parser(function.__name__, help=function.__doc__, allow_abbrev=False)
         if function is train:
             sub.add_argument("--data", required=True, help="the prepared corpus, relative to the run folder")
+            sub.add_argument("--half-on-cpu", action="store_true", help="add --bf16 on a CPU that is faster with it")
         sub.add_argument("folder")
         sub.add_argument("command", nargs=argparse.REMAINDER)
         sub.set_defaults(function=function)
@@ -123,7 +152,7 @@ def _supervise(command, log):
 
     def report(_process, kind, values):
         if kind in ("train_inner", "valid"):
-            print(_progress(kind, values), file=sys.stderr, flush=True)
+            print(f"{Path(log).parent.name}: {_progress(kind, values)}", file=sys.stderr, flush=True)
 
     # close_fds=False: the child holds the quickstart's lock as long as it trains, whatever becomes of this process
     _check_result(follow(command, log, report, close_fds=False), command, log)

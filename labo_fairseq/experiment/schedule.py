@@ -5,17 +5,13 @@ import contextlib
 import os
 import queue
 import signal
-import sys
 from pathlib import Path
-
-from tqdm import tqdm
 
 from .. import files
 from ..errors import UserError
+from ..progress import progress_in_parts, tell, tell_step
 from . import cells
 from .steps import Runner, StepError
-
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total} cells [{elapsed}, {remaining} left]"
 
 
 def run(experiment, out, gpus=(), jobs=None, raw_dir=None):
@@ -139,7 +135,7 @@ class _Work:
             if cell.directions in failed:
                 self.found[cell.name] = (cell, {"state": "failed", "message": failed[cell.directions]})
         with (
-            tqdm(total=total, desc=self.experiment.name, bar_format=BAR, disable=None) as bar,
+            progress_in_parts(self.experiment.name, "cells", total) as bar,
             concurrent.futures.ThreadPoolExecutor(self.jobs) as pool,
         ):
             self.bar = bar
@@ -163,6 +159,7 @@ class _Work:
                 cell, status = future.result()
                 self.found[cell.name] = (cell, status)
                 _tell(cell, status)
+                tell_step(f"{len(self.found)} of {self.bar.total} cells")
             for directions, method in list(waiting):
                 point = chosen_point(self.found.values(), directions, method)
                 if point is not None:
@@ -173,6 +170,7 @@ class _Work:
     def _prepare(self, raw_dir):
         failed = {}
         for directions in self.experiment.trainings:
+            tell_step(f"{cells.label(directions)}: prepare")
             try:
                 self.runner.prepare(self.experiment, directions, raw_dir)
             except (StepError, OSError) as error:
@@ -210,7 +208,7 @@ def _grids(experiment):
 def _tell(cell, status):
     scores = [test_score(cell.experiment, part.scores(status)) or 0 for part in cell.parts]
     shown = status.get("message") or f"{cell.experiment.measure} {', '.join(f'{score:.2f}' for score in scores)}"
-    tqdm.write(f"{cell.name}: {status['state']}: {shown}", file=sys.stderr)
+    tell(f"{cell.name}: {status['state']}: {shown}")
 
 
 @contextlib.contextmanager

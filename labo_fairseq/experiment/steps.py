@@ -11,14 +11,13 @@ import threading
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..analysis import bleu, systems
 from ..analysis.references import of_corpus
 from ..analysis.runs import read_run, versions
 from ..errors import UserError
 from ..fairseq_models import averaging
 from ..files import write_aside
+from ..progress import tell, tell_step
 from ..records.run_folder import corpus_at
 from . import cells, recipe
 
@@ -72,7 +71,7 @@ class Runner:
             if before.get("state") == "done" and all(part.is_complete(self.out) for part in cell.all_parts):
                 return before
             if note:
-                tqdm.write(note, file=sys.stderr)
+                tell(note)
             status["seconds"] = before.get("seconds", 0)
             _Steps(self, cell, folder, gpu, status, report).run()
             status.update(state="done", step=None)
@@ -235,6 +234,7 @@ class _Steps:
             stream.write(f"# in {self.runner.out.resolve()}\n")
             stream.writelines(cells.shown(e["command"], e["output"]) + "\n" for e in known)
         self.status["step"] = name
+        tell_step(f"{self.cell.name}: {name}")
         cells.write_json(self.folder / "status.json", self.status)
 
     def _train(self):
@@ -253,7 +253,10 @@ class _Steps:
                 process.terminate()
             done = [values.get("num_updates") or 0, values.get("epoch") or 0]
             shares = [n / goal for n, goal in zip(done, goals.values(), strict=True) if goal]
-            self.report(min(1.0, max(shares, default=0.0)))
+            share = min(1.0, max(shares, default=0.0))
+            self.report(share)
+            if kind != "train_inner":
+                tell_step(f"{self.cell.name}: train: {share:.0%}")
 
         log = self.folder / "terminal.log"
         try:

@@ -13,8 +13,6 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from tqdm import tqdm
-
 from ..analysis.bleu import tokenized_bleu
 from ..calibration import file
 from ..errors import UserError
@@ -23,6 +21,7 @@ from ..fairseq_models.tokens import collect
 from ..files import PACKAGE, sha256, write_aside
 from ..functional.calibrators import Temperature
 from ..measures.calibration import bin_sums, ece, signature, subword_unit
+from ..progress import progress
 from ..records.generate_log import read_generate_log
 
 _HYPOTHESES = 640  # of a batch: sentences times beam size
@@ -67,7 +66,7 @@ class Sweep:
             raise UserError(f"--sweep-temperatures: {min(wanted)}: must be above 0")
         measures = self._measures(wanted)
         rows = []
-        for t in tqdm(wanted, desc="temperatures", unit="point"):
+        for t in progress(wanted, "temperatures", "point"):
             bleu, _ = self._score(beam, f"T{t:g}", ["--temperature", str(t)])
             rows.append({"T": t, "beam": beam, "BLEU": bleu.value, **measures[t], "BLEU_signature": bleu.signature})
         return rows
@@ -78,7 +77,7 @@ class Sweep:
         ways = [("no", "T1", ["--temperature", "1.0"]), ("yes", calibrated, self._calibrated_flags())]
         points = [(beam, way) for beam in sorted(set(beams)) for way in ways]
         rows = []
-        for beam, (answer, name, flags) in tqdm(points, desc="beams", unit="point"):
+        for beam, (answer, name, flags) in progress(points, "beams", "point"):
             bleu, ratio = self._score(beam, name, flags)
             rows.append(
                 {"beam": beam, "calibrated": answer, "BLEU": bleu.value, "length_ratio": ratio}

@@ -1,6 +1,7 @@
 """Averaging the parameters of checkpoints of one training, as fairseq's scripts/average_checkpoints.py does."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,8 +45,24 @@ def last_checkpoints(folder: str | Path, kind: str, number: int, upper_bound: in
     numbered = [(int(match[1]), path) for path in Path(folder).iterdir() if (match := NAMES[kind].fullmatch(path.name))]
     numbered = sorted((n, path) for n, path in numbered if upper_bound is None or n <= upper_bound)
     if len(numbered) < number:
-        raise UserError(f"--inputs: {folder}: has {len(numbered)} {kind} checkpoints, not {number}: ask for fewer")
+        have = f"--inputs: {folder}: has {len(numbered)} {kind} checkpoints, not {number}"
+        raise UserError(f"{have}: {_advice(Path(folder), kind, len(numbered), upper_bound)}")
     return [path for _, path in reversed(numbered[-number:])]
+
+
+def _advice(folder, kind, number, upper_bound):
+    """What works in a folder with too few checkpoints of a kind."""
+    if number > 1:
+        return f"ask for {number}, or fewer"
+    if upper_bound is not None:
+        return "give a higher --checkpoint-upper-bound, or leave it out"
+    other = "update" if kind == "epoch" else "epoch"
+    of_other = sum(bool(NAMES[other].fullmatch(path.name)) for path in folder.iterdir())
+    if of_other > 1:
+        return f"it has {of_other} by {other}: --num-{other}-checkpoints {of_other}"
+    keep = "train with --save-interval-updates N --keep-interval-updates M to keep the last M"
+    named = sorted(str(path) for path in folder.glob("checkpoint*.pt"))
+    return f"name them, --inputs {shlex.join(named)}, or {keep}" if len(named) > 1 else keep
 
 
 def _load(path):

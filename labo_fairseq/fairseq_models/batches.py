@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from fairseq import utils
-from tqdm import tqdm
 
 from ..errors import UserError
+from ..progress import progress
 from .loading import is_of_images, settings_of
 
 _IMAGES = 128  # in a batch: of 224×224 pixels they fit into a small memory
@@ -34,7 +34,7 @@ def batches(models: list, task: Any, subset: str, max_tokens: int) -> Iterator:
         max_positions=_max_positions(models, task),
         ignore_invalid_inputs=True,  # fairseq's log names the sentences that are too long for the model
     ).next_epoch_itr(shuffle=False)
-    for sample in tqdm(iterator, desc=f"{subset}: forward pass", unit="batch", leave=False):
+    for sample in progress(iterator, f"{subset}: forward pass", "batch"):
         if sample:
             yield sample
 

@@ -39,7 +39,10 @@ def hidden_states(model: Any, net_input: dict) -> torch.Tensor:
     """Decoder features (batch, length, D) of a model without an `obstacle`."""
     if _is_generic(model):
         return model.extract_features(**net_input)[0]
-    return model(**net_input, features_only=True)[0]
+    unread = {}
+    if "alignment_layer" in inspect.signature(type(unwrap(model)).forward).parameters:
+        unread["alignment_layer"] = -1  # no layer: nobody reads the attention's weights
+    return model(**net_input, features_only=True, **unread)[0]
 
 
 def dense_logits(model: Any, net_input: dict) -> torch.Tensor:

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import utils
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..functional.calibration import TokenStatistics
+from ..progress import progress
 from .batches import batches
 from .loading import is_of_images
 from .projection import hidden_states
 
 # logits of a chunk: as many as stay in the cache on a CPU, as few launches as memory allows on a GPU
 _CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
-_PATIENCE = 2  # seconds after which a pass shows a progress bar
 _SHOWN = 5  # sentence ids that an error message lists
 
 
@@ -71,7 +70,7 @@ class Tokens:
         index = torch.arange(len(self)) if index is None else index
         weight = self.members[0].weight
         pieces = index.split(max(1, _CHUNK[weight.device.type] // len(weight)))
-        for rows in tqdm(pieces, desc="tokens: one pass", unit="chunk", leave=False, delay=_PATIENCE):
+        for rows in progress(pieces, "tokens: one pass", "chunk"):
             yield rows, *(x[rows].to(weight.device) for x in (self.target, self.position, self.source_length))
 
     def statistics(self, candidates: list[list], index: torch.Tensor | None = None) -> list[TokenStatistics]:
@@ -80,17 +79,16 @@ class Tokens:
         candidates: lists of calibrators, one calibrator per member; members' probabilities are averaged, as fairseq's
         ensembles do. Raises UserError, naming sentences, where a target's log-probability is not finite.
         """
-        parts: list[list] = [[] for _ in candidates]
+        found = [_Filled(len(self) if index is None else len(index)) for _ in candidates]
         for rows, target, position, source_length in self.chunks(index):
             logits = [member.logits(rows.numpy()) for member in self.members]
-            for calibrators, part in zip(candidates, parts, strict=True):
+            for calibrators, filled in zip(candidates, found, strict=True):
                 pairs = zip(calibrators, logits, strict=True)
                 log_probs = _average([c.log_probs(z, position, source_length) for c, z in pairs])
-                part.append(TokenStatistics(*(x.cpu() for x in TokenStatistics.of(log_probs, target))))
-        of_candidates = [TokenStatistics.concatenate(part) for part in parts]
-        for tokens in of_candidates:
-            self._check(tokens, index)
-        return of_candidates
+                filled.add(TokenStatistics.of(log_probs, target))
+        for filled in found:
+            self._check(filled.statistics, index)
+        return [filled.statistics for filled in found]
 
     def _check(self, tokens, index):
         broken = ~tokens.nll.isfinite()
@@ -100,6 +98,27 @@ class Tokens:
                 f"sentences {_listed(sentence[broken])}: a target whose log-probability is not finite: the model rules "
                 "it out or is broken: use another checkpoint or leave these sentences out"
             )
+
+
+class _Filled:
+    """TokenStatistics of all tokens, on the CPU, filled chunk by chunk.
+
+    Kept as a list of small tensors they would lie in memory between the logits of the chunks, whose room could then
+    not be used again: at 40,000 types 100 kB were lost for each token.
+    """
+
+    def __init__(self, count: int):
+        self._count, self._done = count, 0
+        self.statistics: Any = None  # before the first chunk; there is one even without tokens
+
+    def add(self, chunk: TokenStatistics) -> None:
+        """Write down the next tokens."""
+        if self.statistics is None:
+            self.statistics = TokenStatistics(*(x.new_empty(self._count, device="cpu") for x in chunk))
+        here = slice(self._done, self._done + len(chunk.nll))
+        for whole, part in zip(self.statistics, chunk, strict=True):
+            whole[here] = part
+        self._done = here.stop
 
 
 def collect(

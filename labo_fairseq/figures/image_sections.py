@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ..analysis.classification import most_frequent_mistakes, per_class, table
+from ..analysis.classification import most_frequent_mistakes, per_class, table, worst_mistakes
 from ..measures.calibration import risk_coverage
 from ..measures.classification import confidence_and_correct, confusion, image_signature, reliability_rows
 from ..records.tables import TextTable, shown
 from . import images as class_figures
-from .page import Section, write_figure, write_table
+from .page import Image, Section, image_address, write_figure, write_table
 
 HISTOGRAM_BINS = 20
 
@@ -106,6 +106,27 @@ def confusions(systems, out):
         tables.append(most_frequent_mistakes(name, test.classes, counts))
     text = "Shares of the images of a true class (rows), in percent. The most frequent mistakes are below."
     return Section("Confusion", text, figures, tables)
+
+
+def mistakes(systems, pictures):
+    """The Section of the surest mistakes of each system as small pictures; None without pictures.
+
+    pictures: {name: {index of an image: PNG bytes}}
+    """
+    found = []
+    for name, of_system in pictures.items():
+        test = systems[name][0].test
+        images = [
+            Image(
+                image_address(of_system[index]),
+                f"{test.classes[predicted]} with p {p:.3f}, labelled {test.classes[true]} (image {index})",
+            )
+            for index, true, predicted, p in worst_mistakes(test)
+            if index in of_system
+        ]
+        found += [(f"Surest mistakes of {name}", images)] if images else []
+    text = "Wrong predictions with the highest probability, T = 1; below each picture what the model takes it for."
+    return Section("Mistakes", text, images=found) if found else None
 
 
 SECTIONS = (scores, calibration, confidence, confusions)

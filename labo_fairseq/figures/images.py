@@ -161,7 +161,7 @@ def confusion(counts, classes, name, signature):
         axes.set_xticks(places, names, fontsize=7, rotation=rotation)
         axes.set_yticks(places, names, fontsize=7)
         for i, j in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[i, j] > 60 else "black"
+            colour = "#fefefe" if shares[i, j] > 60 else "#111111"  # no colours of svg.THEME: the cell stays as it is
             axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     return signed(figure, signature)

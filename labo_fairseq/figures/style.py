@@ -4,6 +4,7 @@ import importlib.util
 import logging
 from pathlib import Path
 
+from ..compat.install import install_command
 from ..errors import UserError
 from ..files import write_aside
 
@@ -40,6 +41,21 @@ def save(figure, path):
         raise UserError(f"{path}: {error.strerror}: give a file that can be written") from error
 
 
+def save_svg(figure, stream, salt):
+    """Write a figure as SVG without a background, its text as text; `salt` chooses the ids of its parts."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        figure.savefig(stream, format="svg", transparent=True)
+
+
+def invisible_point(x, y, gid):
+    """A mark at a place of the data that only a pointer finds; `gid` becomes its id in an SVG."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([x], [y], marker="o", markersize=9, linestyle="none", color="black", alpha=0, gid=gid, zorder=20)
+
+
 def lines(series, x_label, y_label, heading, log_x=False, levels=()):
     """Curves with error bars. series: {name: [(x, y, half-width or None), …]}; levels: [(y, name)], dotted."""
     figure, (axes,) = new_figure(1, 3.4)
@@ -64,7 +80,7 @@ def new_figure(panels, height, **options):
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("matplotlib: not installed: pip install 'labo_fairseq[plot]' to draw figures") from error
+        raise UserError(f"matplotlib: not installed: {install_command('matplotlib')}") from error
     # no pyplot: it keeps every figure open, and looks for a display
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes_of = figure.subplots(panels, 1, squeeze=False, **options)[:, 0]
@@ -111,9 +127,15 @@ def plain(text):
 def save_or_warn(draw, path):
     """Write the figure that draw() returns; without matplotlib say that there is none."""
     if importlib.util.find_spec("matplotlib") is None:
-        logger.warning("%s is not drawn: install matplotlib for it (pip install 'labo_fairseq[plot]')", path)
+        logger.warning("%s is not drawn: install matplotlib for it: %s", path, install_command("matplotlib"))
     else:
         save(draw(), path)
+
+
+def headed(figure, heading):
+    """The figure with a heading above all its panels."""
+    figure.suptitle(plain(heading), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    return figure
 
 
 def signed(figure, signature):

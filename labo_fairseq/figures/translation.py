@@ -1,4 +1,4 @@
-"""The figures of the report, drawn with matplotlib, which is imported only here (`pip install labo_fairseq[plot]`).
+"""The figures of the report, drawn with matplotlib.
 
 They are narrow, so that their text stays readable on a phone; colours are told apart by colour-blind readers too (Okabe
 and Ito) and lines differ in more than colour.

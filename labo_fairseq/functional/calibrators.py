@@ -170,3 +170,47 @@ class Adaptive:
     def to(self, device: torch.device | str) -> "Adaptive":
         """A copy on a device."""
         return replace(self, weights=self.weights.to(device))
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """softmax(log p / T + bias·[EOS]) of a calibrator's probabilities p: for a search that is tuned to a score.
+
+    calibrator: any of the above
+    temperature: T > 0, besides that of the calibrator
+    eos, eos_bias: as in Grouped
+
+    >>> adjusted = Adjusted(Temperature(2.0), 0.5, eos=1, eos_bias=0.0)  # 2 · 0.5 is the model itself
+    >>> adjusted.log_probs(torch.tensor([[9.0, 1.0]]).log()).exp()
+    tensor([[0.9000, 0.1000]])
+    """
+
+    calibrator: "Temperature | Grouped | Adaptive"
+    temperature: float
+    eos: int
+    eos_bias: float
+
+    def log_probs(
+        self, logits: torch.Tensor, positions: torch.Tensor | None = None, source_lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See the module."""
+        # log p is the calibrated logits but for a constant of the row
+        scaled = self.calibrator.log_probs(logits, positions, source_lengths) / self.temperature  # type: ignore[arg-type]
+        scaled[..., self.eos] += self.eos_bias
+        return _log_softmax(scaled)
+
+    def to(self, device: torch.device | str) -> "Adjusted":
+        """A copy on a device."""
+        return replace(self, calibrator=self.calibrator.to(device))
+
+
+def adjusted(
+    calibrator: "Temperature | Grouped | Adaptive | None", temperature: float, eos: int, eos_bias: float
+) -> "Temperature | Grouped | Adaptive | Adjusted | None":
+    """The calibrator with a further temperature and EOS bias in the cheapest form; None is the model itself."""
+    if temperature == 1 and eos_bias == 0:
+        return calibrator
+    calibrator = Temperature() if calibrator is None else calibrator
+    if isinstance(calibrator, Temperature) and eos_bias == 0:
+        return Temperature(calibrator.temperature * temperature)
+    return Adjusted(calibrator, temperature, eos, eos_bias)

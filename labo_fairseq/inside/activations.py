@@ -3,11 +3,11 @@
 import tempfile
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..fairseq_models.loading import chosen_device, is_of_images, load_models
 from ..fairseq_models.tokens import collect
+from ..progress import progress
 from .penultimate import project
 
 CLASSES = 3
@@ -22,7 +22,7 @@ def projections(groups, classes, subsets, data=None, max_tokens=4000, cpu=False)
     """
     projected, kinds = {}, {}
     everything = [(name, checkpoint) for name, seeds in groups.items() for checkpoint in seeds]
-    for name, checkpoint in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
+    for name, checkpoint in progress(everything, "checkpoints", "checkpoint"):
         kind, by_subset = _of_checkpoint(checkpoint, classes, subsets, data, max_tokens, cpu)
         kinds[kind] = checkpoint
         if len(kinds) > 1:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..measures import significance
 from ..measures.classification import log_probabilities
+from ..progress import progress
 from ..records import predictions
 from ..records.run_folder import read_settings
 from ..records.tables import TextTable, shown
@@ -150,7 +150,7 @@ def points(folder, data=None, cpu=False):
     if not runs:
         raise UserError(f"{root}: no finished METHOD/seedN of image classifiers: give OUT/DATASET of an experiment")
     by_method = {}
-    for path in tqdm(runs, desc="smoothness", unit="run", leave=False, delay=2):
+    for path in progress(runs, "smoothness", "run"):
         if teachers[path] and teachers[path] not in runs:
             raise UserError(
                 f"{path}: its teacher, {teachers[path]}, is missing or unfinished: run the experiment again"

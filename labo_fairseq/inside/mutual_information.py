@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from fairseq import checkpoint_utils
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..fairseq_models.loading import chosen_device, is_of_images, load_models
+from ..progress import progress
 from ..records.tables import TextTable
 from .activations import class_indices
 from .information import estimate
@@ -72,7 +72,7 @@ def measured(groups, classes, images, draws, data=None, cpu=False):
     """
     by_updates = {}
     everything = [(name, seed, path) for name, runs in groups.items() for seed, run in enumerate(runs) for path in run]
-    for name, seed, path in tqdm(everything, desc="checkpoints", unit="checkpoint", leave=False, delay=2):
+    for name, seed, path in progress(everything, "checkpoints", "checkpoint"):
         updates, number, estimate_ = _of_checkpoint(path, classes, images, draws, data, cpu)
         # checkpoint_last.pt is usually one of the others too
         by_updates.setdefault(name, {}).setdefault(updates, {})[seed] = (number, estimate_)

@@ -1,13 +1,13 @@
 """The calibration of a translation model with and without the padding of its batches."""
 
 import torch
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..fairseq_models.loading import chosen_device, is_of_images, load_models
 from ..fairseq_models.projection import dense_logits
 from ..functional.calibration import bin_sums
 from ..measures.calibration import BINS, ece
+from ..progress import progress
 from ..records.tables import TextTable
 
 WAYS = ("target tokens", "with padding")
@@ -26,7 +26,7 @@ def sums_by_temperature(path, data, subset, temperatures, batch_size=128, cpu=Fa
     sums = {way: {} for way in WAYS}
     pad = task.target_dictionary.pad()
     dataset, batches = _batches(task, subset, batch_size)
-    for indices in tqdm(batches, desc=f"{subset}: forward pass", unit="batch", leave=False, delay=2):
+    for indices in progress(batches, f"{subset}: forward pass", "batch"):
         sample = dataset.collater([dataset[i] for i in indices])
         net_input = {k: v.to(device) if torch.is_tensor(v) else v for k, v in sample["net_input"].items()}
         target = sample["target"].to(device)

@@ -32,7 +32,8 @@ _WARNING = r"\S*\.py:[0-9]+: \w*Warning: "
 # messages as whole lines: of logging, of Python's warnings (with the line of code below), of tqdm
 _MESSAGES = re.compile(rf"{_STAMP}|{_WARNING}|.*\r|.*[0-9]%\||\s*$")
 _INSIDE = re.compile(rf"{_STAMP}|{_WARNING}|Traceback \(most recent call last\)")
-_ENTITIES = {
+#: what Moses writes for characters that its tools keep for themselves
+ENTITIES = {
     "&apos;": "'", "&quot;": '"', "&lt;": "<", "&gt;": ">", "&#124;": "|", "&#91;": "[", "&#93;": "]", "&amp;": "&",
 }  # fmt: skip
 _MARKS = re.compile(r"@@(?=\s|$)|▁|\s")
@@ -269,7 +270,7 @@ def _shared(first, second):
 def _bare(text):
     """A text without what joining subwords and detokenizing change: spaces, marks of subwords, Moses entities."""
     text = text.replace(" @-@ ", "-")
-    for entity, character in _ENTITIES.items():
+    for entity, character in ENTITIES.items():
         text = text.replace(entity, character)
     return _MARKS.sub("", text)
 

@@ -154,14 +154,18 @@ def _json(path):
 NO_METHOD = ("seed", "save_dir", "log_file", "tensorboard_logdir", "wandb_project", "restore_file", "user_dir")
 
 
-def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
-    """{name: folder}; folders of one name get their parents' names too."""
+def named_folders(arguments: Sequence[str], of_any_kind: bool = False) -> dict[str, Path]:
+    """{name: folder}; folders of one name get their parents' names too. Raises UserError.
+
+    of_any_kind: whether their files may have other names than scripts/quickstart.sh gives.
+    """
     folders = [Path(argument) for argument in arguments]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder: give the folder of a training run")
         measured = predictions.path_beside(predictions.checkpoint_of(folder), "test").exists()
-        if not measured and not any((folder / name).exists() for name in ("train.log", "generate-test.txt")):
+        known = any((folder / name).exists() for name in ("train.log", "generate-test.txt"))
+        if not (measured or of_any_kind or known):
             raise UserError(f"{folder}: has no train.log and no generate-test.txt: give the folder of a training run")
     resolved = [folder.resolve() for folder in folders]
     for i, path in enumerate(resolved):

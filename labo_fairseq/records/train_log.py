@@ -1,4 +1,7 @@
-"""Reads the log of `fairseq-train --log-format json --log-file FILE`, also of a run that was killed and resumed.
+"""Reads the log of `fairseq-train`, also of a run that was killed and resumed.
+
+`--log-format json` writes a point every --log-interval updates; of the other formats (`simple`, and what a bar leaves
+in a file) there are at least the lines at the ends of the epochs.
 
 Losses are in bits (base 2) per token, as fairseq logs them. What the file looks like, and what survives a restart:
 
@@ -15,12 +18,15 @@ import ast
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
 from .text import read_text, split_lines
 
+# 2024-05-01 10:00:00 | INFO | valid | epoch 003 | valid on 'valid' subset | loss 5.2 | … | num_updates 600
+_PLAIN = re.compile(r"\| INFO \| ([\w.]+) \| epoch (\d+)(?=[ :])(.*)")
 # order in which lines of one update are written
 _RANK = {"train_inner": 0, "valid": 1, "train": 2}
 
@@ -79,7 +85,7 @@ def read_train_log(path: str | os.PathLike) -> TrainLog:
     config: dict = next((config_ for config_ in map(_config, reversed(lines)) if config_), {})
     history = _history(lines)
     if not history and not config:
-        raise UserError(f"{path}: no line of fairseq's JSON log: train with --log-format json --log-file FILE")
+        raise UserError(f"{path}: no line of fairseq-train's log: train with --log-format json --log-file FILE")
     train = [_train_point(update, stats) for (update, _), kind, stats in history if kind == "train_inner"]
     valid = [_valid_point(update, stats) for (update, _), kind, stats in history if kind == "valid"]
     updates = history[-1][0][0] if history else 0
@@ -119,7 +125,7 @@ def parse_line(line: str) -> tuple[str, dict[str, float | None]] | None:
     """
     start = line.rfind('{"epoch": ')  # the last: a killed process may have left half a line before it
     if start < 0:
-        return None
+        return _parse_plain_line(line)
     try:
         raw = json.loads(line[start:])
     except (ValueError, RecursionError):  # half a line, a number of thousands of digits, as many brackets
@@ -129,6 +135,17 @@ def parse_line(line: str) -> tuple[str, dict[str, float | None]] | None:
         return None
     prefix = counter.removesuffix("num_updates")
     return prefix.rstrip("_") or "train_inner", {key.removeprefix(prefix): _number(raw[key]) for key in raw}
+
+
+def _parse_plain_line(line):
+    """As parse_line, of --log-format simple and of the lines that stay where a progress bar was."""
+    match = _PLAIN.search(line)
+    if not match:
+        return None
+    kind, epoch, rest = match.groups()
+    found = re.findall(r"(\w+)=([^,\s]+)", rest) if kind == "train_inner" else re.findall(r"\| (\w+) (\S+)", rest)
+    values = {key: _number(value) for key, value in found}
+    return (kind, {"epoch": float(epoch), **values}) if "num_updates" in values else None
 
 
 def _history(lines):

@@ -12,11 +12,11 @@ import numpy as np
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, OmegaConf
-from tqdm import tqdm
 
 from ..compat.torchvision_ops import import_torchvision
 from ..errors import UserError, within
 from ..noise.transition import noise_matrix
+from ..progress import progress
 from .accuracy import AccuracyLog, ScaledLog, logits_of
 from .dataset import ImageDataset
 from .images import CorruptImage
@@ -303,7 +303,7 @@ class TorchvisionClassificationTask(FairseqTask):
             return {"by": by}
         indices = np.linspace(0, len(images) - 1, min(len(images), _MEASURED)).round().astype(int)
         transform = evaluation_transform(self._augmentation, size)
-        indices = tqdm(indices, desc="mean and deviation of the training images", unit="image", leave=False, delay=2)
+        indices = progress(indices, "mean and deviation of the training images", "image")
         mean, std = channel_statistics(transform(image) for image in self._readable(images, indices))
         return {"by": "channel", "mean": mean, "std": std}
 

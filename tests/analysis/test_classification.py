@@ -152,7 +152,7 @@ def test_the_report_needs_neither_the_model_nor_torch(tmp_path):
     for folder in ("out", "both"):
         html = (tmp_path / folder / "report.html").read_text(encoding="utf-8")
         # reliability, bins and confusion of both systems, histogram, risk and coverage
-        assert html.count("<img") == 8 and "risk-coverage area" in html and "not translated" not in html
+        assert html.count("<svg") == 8 and "risk-coverage area" in html and "not translated" not in html
     rows = [line.split("\t") for line in (tmp_path / "out/confusion_2.tsv").read_text().splitlines()[1:]]
     assert rows[0][1:] == list(NAMES)
     counts = np.array([row[1:] for row in rows[1:]], dtype=int)
@@ -164,7 +164,7 @@ def test_the_report_needs_neither_the_model_nor_torch(tmp_path):
     [
         ([], "none given"),
         (["nowhere"], "no such folder"),
-        (["--system", "a"], "must read NAME=CKPT"),
+        (["--system", "a"], "write NAME=CKPT, such as"),
         (["--system", "a=nowhere.pt"], "no such file"),
         (["--system", "a=one/x.pt", "--system", "a=one/x.pt"], "given twice"),
         (["--system", "a=one/x.pt", "--system", "b=two/x.pt"], "other images or classes than a"),

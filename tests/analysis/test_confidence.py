@@ -141,3 +141,44 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, message):
 def test_text_files_have_no_probabilities(tmp_path):
     with pytest.raises(UserError, match="is no generate log"):
         confidence.token_probabilities(read_system("s", write(tmp_path / "t", detokenized(["a", "."]) + "\n")))
+
+
+def confident_log(path, confidences):
+    """A log whose i-th translation has i of four words right, so that sentence chrF2 rises with i."""
+    words = ["alpha", "bravo", "chance", "dozen"]
+    text = ""
+    for i, value in enumerate(confidences):
+        hypothesis = " ".join(words[:i] + ["xxxx"] * (4 - i))
+        lines = entry(i, hypothesis, positional=[-0.1 * (9 - i)] * 5, target=" ".join(words)).splitlines()
+        text += "\n".join([*lines, f"C-{i}\t{value}"]) + "\n"
+    return write(path, text)
+
+
+@pytest.mark.parametrize(
+    "confidences, kendall",
+    [([0.1, 0.2, 0.5, 0.6, 0.9], 1), ([0.9, 0.6, 0.5, 0.2, 0.1], -1), ([0.1, 0.3, 0.2, 0.6, 0.9], 0.8)],
+)
+def test_confidence_and_sentence_chrf(tmp_path, confidences, kendall):
+    """Five sentences are ten pairs: one of them the wrong way round gives (9 − 1) / 10."""
+    system = read_system("s", confident_log(tmp_path / "gen.txt", confidences))
+    found = confidence.chrf_correlations(system, of_lines(["alpha bravo chance dozen"] * 5, "ref"), samples=50)
+    assert found["confidence"]["kendall"].value == pytest.approx(kendall)
+    assert found["mean log-probability"]["kendall"].value == pytest.approx(1)
+
+
+def test_correlations_are_printed(tmp_path):
+    log = confident_log(tmp_path / "gen.txt", [0.1, 0.3, 0.2, 0.6, 0.9])
+    reference = write(tmp_path / "ref", "alpha bravo chance dozen\n" * 5)
+    done = labo("confidence", "--system", f"s={log}", "--reference", reference)
+    assert done.returncode == 0, done.stderr
+    assert "# correlation with sentence chrF2\nsystem\tnumber\tKendall\t95% from\tto\tPearson" in done.stdout
+    assert "\ns\tconfidence\t+0.800\t" in done.stdout
+    content = json.loads(labo("confidence", "--system", f"s={log}", "--reference", reference, "--json").stdout)
+    assert content["correlations"]["s"]["confidence"]["kendall"]["value"] == pytest.approx(0.8)
+
+
+def test_no_correlation_of_equal_confidences(tmp_path):
+    log = confident_log(tmp_path / "gen.txt", [0.5] * 5)
+    reference = write(tmp_path / "ref", "alpha bravo chance dozen\n" * 5)
+    done = labo("confidence", "--system", f"s={log}", "--reference", reference, "--json")
+    assert json.loads(done.stdout)["correlations"]["s"]["confidence"]["pearson"]["value"] is None

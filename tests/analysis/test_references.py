@@ -119,12 +119,14 @@ def test_other_languages_are_13a_without_a_word(capsys, language):
 
 def test_korean_without_its_package_is_13a(monkeypatch, capsys):
     def missing(name):
-        raise UserError(f"--tokenize {name}: its package is not installed: pip install 'sacrebleu[ko]'{bleu.ANOTHER}")
+        raise UserError(
+            f"--tokenize {name}: its package is not installed: pip install -c c.txt 'sacrebleu[ko]'{bleu.ANOTHER}"
+        )
 
     monkeypatch.setattr(bleu, "check_tokenizer", missing)
     assert tokenization.chosen(None, "ko-KR", ["나는 매일"], "f") == "13a"
     expected = "note: BLEU of ko-KR: --tokenize 13a, because of ko-mecab: its package is not installed: "
-    assert capsys.readouterr().err == expected + "pip install 'sacrebleu[ko]'\n"
+    assert capsys.readouterr().err == expected + "pip install -c c.txt 'sacrebleu[ko]'\n"
 
 
 @pytest.mark.parametrize("failure", [OSError("no network"), SystemExit(1), RuntimeError("Internal:\n damaged model")])
@@ -144,7 +146,7 @@ def test_a_model_that_cannot_be_fetched_is_one_line(monkeypatch, failure):
 
 def test_missing_packages_are_one_line(monkeypatch):
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
-    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*pip install 'sacrebleu\[ja\]'"):
+    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*pip install -c .* 'sacrebleu\[ja\]'"):
         bleu.check_tokenizer("ja-mecab")
     with pytest.raises(UserError, match="--tokenize: x: unknown: choose from none, zh, 13a"):
         bleu.check_tokenizer("x")
@@ -309,7 +311,7 @@ def test_tokens_on_both_sides_are_detokenized_on_both(tmp_path):
     texts(tmp_path, ref=["it &apos;s here , my friend ."], hyp=["it &apos;s here , my friend ."])
     found, err = scores(tmp_path, "--reference", "ref", "--system", "a=hyp")
     assert found["chrF2"]["value"] == pytest.approx(100) and found["BLEU"]["value"] == pytest.approx(100)
-    assert "hyp: looks tokenized: detokenized as en, as the reference" in err
+    assert "hyp: looks tokenized: detokenized as en" in err
 
 
 def test_a_french_reference_is_detokenized_as_french(tmp_path):
@@ -383,3 +385,19 @@ def test_table_and_report_take_the_language_of_the_corpus(tmp_path):
     assert result.returncode == 0, result.stderr
     for name in ("scores_bleu", "splits_bleu"):
         assert "tok:zh" in (tmp_path / "out" / f"{name}.tsv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "language, tokens, text",
+    [
+        ("en", "it &apos;s here , my friend .", "it's here, my friend."),
+        ("fr", "l&apos; ami de l&apos; homme , c&apos; est moi .", "l'ami de l'homme, c'est moi."),
+        ("en", "the gre@@ en ma@@ t lies here , i think .", "the green mat lies here, i think."),
+    ],
+)
+def test_a_system_in_tokens_is_detokenized_as_the_language_that_is_named(tmp_path, language, tokens, text):
+    texts(tmp_path, ref=[text], hyp=[tokens])
+    found, err = scores(tmp_path, "--reference", "ref", "--system", "a=hyp", "--language", language)
+    assert found["BLEU"]["value"] == pytest.approx(100) and f"hyp: looks tokenized: detokenized as {language}" in err
+    found, err = scores(tmp_path, "--reference", "ref", "--system", "a=hyp")
+    assert found["chrF2"]["value"] < 100.1 and "give --language XX" in err

@@ -257,3 +257,49 @@ def test_empty_translations(folder):
 def test_bad_significance_is_refused(folder, arguments, message):
     result = labo("score", "--reference", "ref.txt", *arguments, cwd=folder)
     assert result.returncode == 2 and message in result.stderr and result.stdout == ""
+
+
+@pytest.fixture
+def sacrebleu_home(tmp_path, monkeypatch):
+    """A folder in which sacreBLEU has fetched wmt14, de-en, already."""
+    texts = tmp_path / "home/wmt14"
+    texts.mkdir(parents=True)
+    write(texts / "wmt14.de-en.src", "ein Hund\neine Katze\n")
+    write(texts / "wmt14.de-en.ref", "A dog runs fast.\nA cat sleeps here.\n")
+    for name in ("docid", "genre", "origlang"):
+        write(texts / f"wmt14.de-en.{name}", "x\nx\n")
+    return {"SACREBLEU": str(tmp_path / "home")}
+
+
+def of_set(folder, environment, *flags):
+    return labo("score", "-t", "wmt14", "-l", "de-en", "--system", "a=hyp", *flags, cwd=folder, env=environment)
+
+
+def test_the_test_sets_of_sacrebleu(tmp_path, sacrebleu_home):
+    write(tmp_path / "hyp", "A dog runs fast.\nA cat sleeps here.\n")
+    rows, _ = table(of_set(tmp_path, sacrebleu_home))
+    assert dict(zip(*rows, strict=True))["BLEU"] == "100.00"
+    both = of_set(tmp_path, sacrebleu_home, "--reference", "hyp")
+    assert both.returncode == 2 and "leave out --reference" in both.stderr
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["-t", "wmt14", "-l", "de-xx"], "--language-pair: de-xx: wmt14 has cs-en, de-en"),
+        (["-t", "wmt1", "-l", "de-en"], "--test-set: wmt1: no set of sacreBLEU's: try wmt"),
+        (["-t", "wmt14"], "--test-set, --language-pair: one needs the other"),
+        (["-l", "de-en"], "--test-set, --language-pair: one needs the other"),
+        (["-t", "wmt14", "-l", "en-de"], "--test-set: wmt14: cannot be fetched to "),
+    ],
+)
+def test_test_sets_that_cannot_be_had(tmp_path, flags, message):
+    """The last: nothing is fetched yet, and the address of a proxy leads nowhere."""
+    write(tmp_path / "hyp", "A dog runs fast.\n")
+    nowhere = {
+        "SACREBLEU": str(tmp_path / "home"),
+        **dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9"),
+    }
+    done = labo("score", *flags, "--system", "a=hyp", cwd=tmp_path, env=nowhere)
+    assert done.returncode == 2 and done.stderr.startswith("labo score: ") and len(done.stderr.splitlines()) == 1
+    assert message in done.stderr

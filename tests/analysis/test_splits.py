@@ -212,3 +212,27 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, changed, message):
     assert result.returncode == 2 and result.stdout == ""
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("labo splits: ")
+
+
+@pytest.mark.parametrize(
+    "unknown, flags, code",
+    [
+        (2, [], 0),  # of 300 tokens: nothing to say
+        (5, [], 0),  # 1.7 %, as in a small corpus of one's own: a warning
+        (29, [], 0),  # 9.7 %
+        (31, [], 2),  # 10.3 %: another corpus
+        (5, ["--max-unknown", "0.01"], 2),
+        (31, ["--max-unknown", "0.2"], 0),
+    ],
+)
+def test_some_unknown_tokens_are_warned_about(tmp_path, unknown, flags, code):
+    words = ["known"] * (300 - unknown) + ["new"] * unknown
+    lines = "".join(" ".join(words[i::100]) + "\n" for i in range(100))
+    write(tmp_path / "source", lines)
+    write(tmp_path / "reference", lines)
+    write(tmp_path / "dict", "known 10\n")
+    data = ["--dict", "dict", "--source", "source", "--reference", "reference"]
+    done = labo("splits", *data, *flags, cwd=tmp_path)
+    assert done.returncode == code
+    assert ("are not" in done.stderr) == (unknown == 5 or unknown == 29 or code == 2)
+    assert done.stderr.startswith("labo splits: " if code else "warning: " if "are not" in done.stderr else "")

@@ -4,6 +4,7 @@ import shutil
 import pytest
 from _analysis import CONFIG, RESUMED, entry, epoch_end, inner, labo, sacrebleu, valid, write
 
+from labo_fairseq import __version__
 from labo_fairseq.analysis.runs import read_run
 from labo_fairseq.records.run_folder import method_name, settings_of
 
@@ -82,8 +83,9 @@ def test_golden_row_and_notes(folder):
     signature = sacrebleu(folder / "data/raw/test.en", *cased, "-f", "text").split(" = ")[0].removeprefix("BLEU|")
     assert notes[0] == f"# BLEU: {signature}" and "case:lc" in signature
     assert "tok:none" in notes[1]
-    assert notes[2].startswith("# synthetic corpus")
-    assert "labo_fairseq 0.1.0, fairseq " in notes[3] and "torch " in notes[3] and "sacrebleu " in notes[3]
+    assert notes[2].startswith("# share under P*: share of the updates after LABO's warm-up")
+    assert notes[3].startswith("# synthetic corpus")
+    assert f"labo_fairseq {__version__}, fairseq " in notes[4] and "torch " in notes[4] and "sacrebleu " in notes[4]
     assert result.stderr == ""
 
 
@@ -182,7 +184,62 @@ def test_method_names(arguments, name):
     assert method_name(settings_of(["fairseq-train", "bin", *arguments.split()])) == name
 
 
+def share_under_p_star(folder, *flags):
+    write(folder / "labo" / "command.json", json.dumps(["fairseq-train", "--criterion", "labo", *flags]))
+    return read_run(folder / "labo").share_under_p_star
+
+
 def test_a_run_shorter_than_its_warmup_has_no_share(folder):
-    arguments = ["fairseq-train", "--criterion", "labo"]  # 5000 updates of warm-up
-    write(folder / "labo" / "command.json", json.dumps(arguments))
-    assert rows(labo("table", "labo", cwd=folder))[0]["share under P*"] == "0.00"
+    assert share_under_p_star(folder, "--smoothing-warmup-updates", "5000") == 0
+
+
+def test_the_share_of_a_warmup_that_nobody_named(folder):
+    """3 % of 1,200 updates are 36. Older versions logged their default; without --max-update it is 5,000."""
+    assert share_under_p_star(folder) == share_under_p_star(folder, "--smoothing-warmup-updates", "auto") == 0.97
+    log = (folder / "labo/train.log").read_text()
+    write(folder / "labo/train.log", log.replace("'rho': 0.5", "'rho': 0.5, 'smoothing_warmup_updates': 1000"))
+    assert share_under_p_star(folder) == pytest.approx(1 / 6)
+    endless = log.replace("'max_update': 1200", "'max_update': 0")
+    write(folder / "labo/train.log", endless)
+    assert share_under_p_star(folder) == 0
+    write(folder / "labo/train.log", endless.replace("'rho': 0.5", "'rho': 0.5, 'max_epoch': 2"))
+    assert share_under_p_star(folder) == 0.97
+
+
+def test_an_ordinary_save_dir_and_files_elsewhere(folder, tmp_path):
+    """The golden run taken apart: the same row as from its folder, but for what only command.json told."""
+    run = folder / "labo" if (folder / "labo").is_dir() else folder
+    golden = json.loads(labo("table", run, "--json").stdout)["runs"][0]
+    save_dir, elsewhere = tmp_path / "apart" / "checkpoints", tmp_path / "apart" / "out"
+    for path in (save_dir, elsewhere):
+        path.mkdir(parents=True)
+    shutil.copy(run / "train.log", save_dir / "fairseq.out")
+    shutil.copy(run / "generate-test.txt", elsewhere / "beam5.gen")
+    data = (run / (run / "data").read_text().strip()).resolve()
+    system = f"checkpoints={elsewhere / 'beam5.gen'}"
+    done = labo("table", save_dir, "--system", system, "--data", data, "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["runs"]
+    same = ("bleu", "tokenized_bleu", "perplexity", "updates", "minutes", "synthetic")
+    assert {key: row[key] for key in same} == {key: golden[key] for key in same} and row["run"] == "checkpoints"
+    # without a folder at all, and any number of them
+    more = ("--system", f"other={elsewhere / 'beam5.gen'}", "--log", f"trained={save_dir / 'fairseq.out'}")
+    done = labo("table", "--system", system, *more, "--data", data, "--json")
+    rows = {row["run"]: row for row in json.loads(done.stdout)["runs"]}
+    assert list(rows) == ["checkpoints", "other", "trained"]
+    assert rows["other"]["bleu"] == golden["bleu"] and rows["other"]["status"] == "ok"
+    assert rows["trained"]["perplexity"] == golden["perplexity"] and "not translated" in rows["trained"]["status"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "RUN: none given: name folders of runs, or translations with --system NAME=FILE"),
+        (["--system", "a=absent"], "--system: a=absent: no such file"),
+        (["--log", "a"], "--log: a: no name or no path: write NAME=PATH"),
+        (["--data", "."], "RUN: none given"),
+    ],
+)
+def test_bad_arguments_are_one_line(tmp_path, arguments, message):
+    done = labo("table", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith(f"labo table: {message}") and done.stderr.count("\n") == 1

@@ -58,6 +58,37 @@ def test_steps():
     assert "labo adaptive, fused" in names and "labo adaptive, dense" in names
 
 
+def test_steps_in_half_precision_beside_float32():
+    done = benchmark("step", *SMALL, "--layers", 1, "--dtype", "bfloat16", "--clock", "cpu", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    rows = {row["candidate"]: row["ratio"] for row in result["rows"]}
+    assert rows["fairseq label_smoothed_cross_entropy"] == 1 and result["setting"]["clock"] == "cpu"
+    assert {"labo adaptive, fused, torch_adam", "labo adaptive, fused in float32"} <= rows.keys()
+    assert "fairseq label_smoothed_cross_entropy in float32" in rows
+
+
+def test_the_profile_of_a_step_adds_up():
+    done = benchmark("step", *SMALL, "--layers", 1, "--profile", "--only", "labo adaptive", "--json")
+    assert done.returncode == 0, done.stderr
+    tables = {}
+    for row in json.loads(done.stdout)["rows"]:
+        tables.setdefault(row["candidate"], {})[row["module"]] = row
+    for name, table in tables.items():
+        total = table.pop("all")
+        assert total["share"] == pytest.approx(100)
+        kinds = [key for key in total if key not in ("candidate", "module", "share")]
+        for row in table.values():
+            assert row["share"] == pytest.approx(sum(row[kind] for kind in kinds))
+        # every part of a Transformer and of a step is there, and products are where they must be
+        parts = {"attention", "feed-forward", "projection and loss", "layer norms", "embeddings", "optimizer"}
+        assert parts <= table.keys(), name
+        for part in ("attention", "feed-forward", "projection and loss"):
+            assert table[part]["matrix products"] > 0, (name, part)
+        assert table["optimizer"]["matrix products"] == table["layer norms"]["matrix products"] == 0
+        assert table["layers: rest"]["dropout"] == pytest.approx(total["dropout"]) and total["dropout"] > 0
+
+
 @needs_torchvision
 def test_image_updates():
     flags = ["--batch-size", 64, "--repetitions", 2, "--threads", 1, "--arch", "fully_connected"]

@@ -35,7 +35,7 @@ def checkpoints(run_cli, tiny_bin, tmp_path_factory):
 
 
 def rows_of(text):
-    names, *rows = (line.split("\t") for line in text.splitlines())
+    names, *rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

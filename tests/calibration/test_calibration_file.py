@@ -1,12 +1,13 @@
 """calibration.json: what is written comes back, and what is broken is refused with one line."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 from fairseq.data import Dictionary
 
-from labo_fairseq.calibration.file import Calibration, Member, dictionary_record, load, save
+from labo_fairseq.calibration.file import Calibration, Decoding, Member, dictionary_record, load, save
 from labo_fairseq.errors import UserError
 from labo_fairseq.functional.calibrators import Adaptive, Grouped, Temperature
 
@@ -78,6 +79,60 @@ def test_broken_files_are_refused_with_one_line(saved, keys, to, message):
     changed(content, *keys, to=to)
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def saved_with_decoding(saved):
+    calibration, path = saved
+    decoding = Decoding(1.3, 0.9, -0.25, {"beam": 5, "max_len_a": 1.2, "max_len_b": 10}, {"metric": "BLEU"})
+    save(dataclasses.replace(calibration, decoding=decoding), path)
+    return decoding, path
+
+
+def test_a_decoding_comes_back_and_is_one_key_more(saved, tmp_path):
+    calibration, path = saved
+    before = json.loads(path.read_text())
+    assert load(path).decoding is None and "decoding" not in before
+    decoding = Decoding(1.3, 0.9, -0.25, {"beam": 5, "max_len_a": 1.2, "max_len_b": 10}, {"metric": "BLEU"})
+    save(dataclasses.replace(calibration, decoding=decoding), path)
+    assert load(path).decoding == decoding
+    content = json.loads(path.read_text())
+    del content["decoding"]
+    assert content == before
+
+
+@pytest.mark.parametrize(
+    "keys, to",
+    [
+        ([], []),
+        ([], "tuned"),
+        (["lenpen"], "1"),
+        (["lenpen"], None),
+        (["lenpen"], float("inf")),
+        (["lenpen"], 1e9),
+        (["temperature"], 0),
+        (["temperature"], -1),
+        (["temperature"], True),
+        (["temperature"], 1e-9),
+        (["eos_bias"], [0.0]),
+        (["eos_bias"], float("nan")),
+        (["search"], None),
+        (["search"], 5),
+        (["search", "beam"], 0),
+        (["search", "beam"], 2.5),
+        (["search", "max_len_a"], "1.2"),
+        (["search", "max_len_b"], None),
+        (["measures"], []),
+    ],
+)
+def test_broken_decoding_settings_are_refused_with_one_line(saved_with_decoding, keys, to):
+    _, path = saved_with_decoding
+    content = json.loads(path.read_text())
+    changed(content, "decoding", *keys, to=to)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"broken calibration file|not finite") as caught:
         load(path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 

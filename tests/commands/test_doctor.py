@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labo_fairseq.cli import main
 from labo_fairseq.commands import doctor
 
 CLONE = Path(__file__).parents[2]
@@ -45,6 +46,43 @@ def test_here_everything_needed_works(run_cli):
     assert len(commands) == 8 and all(rows[name]["state"] == "ok" for name in commands)
 
 
+def healthy(**changes):
+    """The rows of a machine where all is well, but for some that are changed."""
+    details = {"python": "3.11.7", "labo_fairseq": "0.1.0 /x/labo_fairseq", "fairseq": "0.12.2", "torch": "2.13.0+cpu"}
+    rows = {name: doctor.Row(name, "ok", detail, needed=True) for name, detail in details.items()}
+    rows |= {"hashable_dataclasses": doctor.Row("hashable_dataclasses", "active"), "GPU": doctor.Row("GPU", "none")}
+    rows |= {name: doctor.Row(name, "ok", "1.0") for name in doctor.OPTIONAL}
+    rows |= {name: doctor.Row(name, **change) for name, change in changes.items()}
+    return list(rows.values())
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({}, "python 3.11.7; 1 mends of the bridge active; no GPU (give fairseq --cpu); more: labo doctor --verbose"),
+        ({"GPU": {"state": "ok", "detail": "NVIDIA H200, 139 GiB"}}, "; NVIDIA H200, 139 GiB; "),
+        ({"torchvision": {"state": "none"}}, "; not installed: torchvision (image classification); "),
+        ({"a_mend": {"state": "failed"}}, "; failed, but not needed: a_mend; "),
+    ],
+)
+def test_one_line_on_a_healthy_machine(changes, told):
+    line = doctor.summary(healthy(**changes))
+    assert "\n" not in line and told in line
+    assert line.startswith("training and translation work here: labo_fairseq 0.1.0, fairseq 0.12.2, torch 2.13.0+cpu,")
+
+
+@pytest.mark.parametrize("flags, checks", [([], ["torch"]), (["--verbose"], [row.check for row in healthy()])])
+def test_the_table_has_what_is_wrong_and_verbose_has_all(monkeypatch, capsys, flags, checks):
+    wrong = healthy(torch={"state": "missing", "needed": True, "to_do": "install it"})
+    monkeypatch.setattr(doctor, "python_rows", lambda: wrong)
+    for name in ("package_rows", "bridge_rows", "optional_rows", "build_rows"):
+        monkeypatch.setattr(doctor, name, lambda: [])
+    monkeypatch.setattr(doctor, "UNTRIED", doctor.Row("fairseq commands", "none"))
+    assert main(["doctor", *flags]) == 1
+    found = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [name for name in found if name != "fairseq commands"] == checks
+
+
 def test_the_table_with_the_bridge_off(run_cli):
     done = run_cli("labo", "doctor", env={"LABO_FAIRSEQ_COMPAT": "0"})
     assert done.returncode == 1
@@ -66,7 +104,10 @@ def test_with_nothing_installed_it_says_how_to_install(run_cli):
 def test_a_missing_package(missing, name):
     missing(name)
     row = rows_of(doctor.package_rows())[name]
-    to_do = {"fairseq": "pip install --no-deps fairseq==0.12.2", "torch": "pip install -c constraints.txt 'torch>=2.6'"}
+    to_do = {
+        "fairseq": "pip install --no-deps fairseq==0.12.2",
+        "torch": f"pip install -c {CLONE}/constraints.txt 'torch>=2.6'",
+    }
     assert row.state == "missing" and row.bad and row.to_do == to_do[name]
 
 

@@ -59,5 +59,7 @@ def test_without_torchvision_all_is_registered_and_the_task_says_what_to_install
     )
     assert done.returncode == 2, done.stderr
     line = done.stderr.splitlines()[-1]
-    assert "needs torchvision, which is not installed: pip install" in line and "[vision]" in line
+    assert "needs torchvision, which is not installed: pip install -c " in line and line.endswith(
+        "constraints.txt torchvision"
+    )
     assert "Traceback" not in done.stderr

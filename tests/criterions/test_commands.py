@@ -1,6 +1,7 @@
 """The criterions through the installed fairseq commands."""
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -22,9 +23,9 @@ MODEL = (
 def train(run_cli, tiny_bin):
     """Function: fairseq-train with a criterion, its flags and a save folder -> CompletedProcess."""
 
-    def run(criterion, flags, save_dir, updates):
+    def run(criterion, flags, save_dir, updates, **options):
         args = [tiny_bin, *MODEL, "--user-dir", USER_DIR, "--save-dir", save_dir, "--max-update", updates]
-        return run_cli("fairseq-train", *args, "--criterion", criterion, *flags)
+        return run_cli("fairseq-train", *args, "--criterion", criterion, *flags, **options)
 
     return run
 
@@ -37,13 +38,17 @@ def inner_losses(done):
 
 
 def test_the_warm_up_survives_a_resume(train, tmp_path):
-    """Two epochs in one go, and one and one after a stop inside the warm-up, are the same run."""
+    """Two epochs in one go, and one and one after a stop inside the warm-up, are the same run.
+
+    The second part does not name the number: a resumed training keeps the one with which it began.
+    """
     flags = ["--smoothing-warmup-updates", 8, "--max-epoch"]
     whole = train("labo", [*flags, 2], tmp_path / "whole", 100)
     first = train("labo", [*flags, 1], tmp_path / "parts", 100)
-    second = train("labo", [*flags, 2], tmp_path / "parts", 100)
+    second = train("labo", ["--max-epoch", 2], tmp_path / "parts", 100)
     assert max(inner_losses(first)) < 8 < max(inner_losses(second))
     assert "P* in use from update 8" in whole.stdout + whole.stderr
+    assert "auto: 8 updates, as this training began" in second.stdout + second.stderr
     assert "P* in use" not in first.stdout + first.stderr
     assert "P* in use from update 8" in second.stdout + second.stderr
     assert {**inner_losses(first), **inner_losses(second)} == inner_losses(whole)
@@ -54,7 +59,12 @@ def test_the_warm_up_survives_a_resume(train, tmp_path):
     [
         ("labo", ["--rho", "1.5"], 6, "--rho: 1.5 is out of range"),
         ("labo", ["--smoothing-temperature", "0"], 6, "--smoothing-temperature: 0.0 is out of range"),
-        ("labo", [], 6, "--smoothing-warmup-updates: 5000 is not below --max-update 6"),
+        (
+            "labo",
+            ["--smoothing-warmup-updates", 5000],
+            6,
+            "--smoothing-warmup-updates: 5000 is not below --max-update 6",
+        ),
         ("label_smoothing", ["--label-smoothing", "2"], 6, "--label-smoothing: 2.0 is out of range"),
         ("label_smoothing", ["--smoothing-prior", "unigram", "--prior-counts", "nowhere"], 6, "--prior-counts nowhere"),
     ],
@@ -85,9 +95,46 @@ def test_priors_are_counted_on_the_target_side(train, tmp_path, tiny_bin):
         inner_losses(train("label_smoothing", ["--smoothing-prior", prior, "--report-accuracy"], tmp_path / prior, 1))
 
 
+# stands in for Weights & Biases: it keeps what fairseq logs
+WANDB = """
+import json, os, types
+config = types.SimpleNamespace(update=lambda *args, **kwargs: None)
+def init(**kwargs):
+    pass
+def log(values, step):
+    with open(os.path.join(os.path.dirname(__file__), "wandb.jsonl"), "a") as stream:
+        stream.write(json.dumps([step, values]) + "\\n")
+"""
+
+
+def check_curves(folder, types):
+    """α, entropy, the share under P* and the ECE, in TensorBoard's event files and as Weights & Biases gets them."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = {}
+    for kind in ("train_inner", "train", "valid"):
+        reader = events.EventAccumulator(str(folder / "curves" / kind))
+        reader.Reload()
+        for name in reader.Tags()["scalars"]:
+            found[kind, name] = {event.step: event.value for event in reader.Scalars(name)}
+    assert found["train_inner", "under_p_star"] == {1: 0, 2: 1, 3: 1}
+    alpha, entropy = found["train_inner", "alpha"], found["train_inner", "entropy"]
+    assert alpha[1] == pytest.approx(0.1) and entropy.keys() == {2, 3}
+    for step, bits in entropy.items():
+        assert alpha[step] == pytest.approx(1 - 0.5 * bits * math.log(2) / math.log(types), abs=1e-3)
+    assert 0 <= found["valid", "ece"][3] <= 1
+    sent = [json.loads(line) for line in (folder / "wandb.jsonl").read_text().splitlines()]
+    for kind, name in (("train_inner", "alpha"), ("train_inner", "under_p_star"), ("valid", "ece")):
+        values = {step: values[f"{kind}/{name}"] for step, values in sent if f"{kind}/{name}" in values}
+        assert values == pytest.approx(found[kind, name])
+
+
 def test_validation_and_generation(train, run_cli, tiny_bin, tmp_path):
-    """A checkpoint of ours validates with --user-dir, and translates without it."""
-    inner_losses(train("labo", ["--smoothing-warmup-updates", 1, "--report-accuracy"], tmp_path, 3))
+    """A checkpoint of ours validates with --user-dir, and translates without it; the training drew its curves."""
+    flags = ["--smoothing-warmup-updates", 1, "--report-accuracy", "--report-calibration"]
+    flags += ["--tensorboard-logdir", tmp_path / "curves", "--wandb-project", "labo"]
+    (tmp_path / "wandb.py").write_text(WANDB)
+    inner_losses(train("labo", flags, tmp_path, 3, env={"PYTHONPATH": str(tmp_path)}))
+    check_curves(tmp_path, 4 + len((tiny_bin / "dict.en.txt").read_text().splitlines()))  # 4: <s>, <pad>, </s>, <unk>
     path = tmp_path / "checkpoint_best.pt"
     valid = run_cli(
         *("fairseq-validate", tiny_bin, "--path", path, "--user-dir", USER_DIR, "--task", "translation"),

@@ -174,8 +174,7 @@ def test_fairseq_preprocess_that_ends_well_but_wrote_nothing_is_found_out(prepar
 
 
 def test_missing_fairseq_preprocess(prepare, monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(binarize.importlib.util, "find_spec", lambda name: None)
     code, log = prepare()
     assert code == 2
     assert "fairseq-preprocess: not found" in log[-1]

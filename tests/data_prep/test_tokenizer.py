@@ -7,12 +7,15 @@ LABO_MOSES names a checkout of mosesdecoder the table is checked against the scr
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from labo_fairseq.data_prep import moses
 from labo_fairseq.data_prep.moses import Moses
+from sacremoses import MosesPunctNormalizer
 
 from labo_fairseq.cli import main
 
@@ -116,3 +119,36 @@ def test_random_lines(language, flags):
     lines = [line for line in lines if not line.isspace()]  # the script prints these as they are
     tokenize = Moses(language, split_dashes=bool(flags)).build()
     assert list(map(tokenize, lines)) == script(language, lines, *flags)
+
+
+@pytest.mark.parametrize("language", ["cs", "de", "en", "es", "fi", "fr"])
+def test_normalized_lines_are_those_of_all_of_sacremoses_rules(language):
+    """Rules are left out where a line lacks what they need; sacremoses tries every one of them."""
+    pieces = [
+        *"aB1r,.;:!?'\"`´‘’‚„“”–—…«»()%<~º- \u00a0\r\n",
+        "nº\u00a0",
+        "\u00a0ºC",
+        "\u00a0cm",
+        "''",
+        "  ",
+        "\u00a0%",
+    ]
+    rng = random.Random(language)
+    all_rules, ours = MosesPunctNormalizer(language, perl_parity=True), moses._Normalizer(language)
+    for _ in range(3000):
+        line = "".join(rng.choices(pieces, k=rng.randint(0, 25)))
+        assert ours.normalize(line) == all_rules.normalize(line), line
+
+
+@pytest.mark.parametrize("pattern", [rule for rule, _ in MosesPunctNormalizer("de").substitutions])
+def test_what_a_rule_needs_is_in_all_that_it_matches(pattern):
+    rng = random.Random(pattern)
+    needed, rule = moses._needed(pattern), re.compile(pattern)
+    around = ["1", "a", ".", ",", " ", "\u00a0", needed, needed[:1], needed[1:]]
+    matched = 0
+    for _ in range(2000):
+        text = "".join(rng.choices(around, k=rng.randint(1, 8)))
+        found = rule.search(text) if pattern != " +" else re.search("  ", text)
+        matched += found is not None
+        assert not found or needed in text
+    assert matched > 3

@@ -1,13 +1,14 @@
 """labo export: the converted model gives log softmax(z/T) of the fairseq model, or nothing is written."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 from _models import make_model, make_task
 
-from labo_fairseq.calibration.file import Calibration, Member, dictionary_record, save
+from labo_fairseq.calibration.file import Calibration, Decoding, Member, dictionary_record, save
 from labo_fairseq.cli import main
 from labo_fairseq.decoding import export
 from labo_fairseq.errors import UserError
@@ -152,9 +153,10 @@ def exporting(monkeypatch, tmp_path):
     checkpoint, calibration = tmp_path / "checkpoint.pt", tmp_path / "calibration.json"
     checkpoint.write_bytes(b"weights")
 
-    def run(calibrators, *flags, digest=None, dictionary=None):
+    def run(calibrators, *flags, digest=None, dictionary=None, decoding=None):
         members = [Member(checkpoint.name, digest or sha256(checkpoint), calibrator) for calibrator in calibrators]
-        save(Calibration(members, dictionary or dictionary_record(task.target_dictionary), {}), calibration)
+        record = dictionary or dictionary_record(task.target_dictionary)
+        save(Calibration(members, record, {}, decoding=decoding), calibration)
         line = ["export", "--ctranslate2", checkpoint, "--data", tmp_path, "--out", tmp_path / "out"]
         return main(list(map(str, [*line, "--calibration", calibration, *flags])))
 
@@ -167,6 +169,47 @@ def test_the_temperature_is_folded_in_and_recorded(exporting, tmp_path, capsys):
     assert record["temperature"] == 1.7 and record["source_lang"] == "de"
     assert "temperature\t1.7\n" in capsys.readouterr().out
     assert not list(tmp_path.glob(".out*"))
+
+
+DECODING = Decoding(1.3, 0.5, -0.75, {"beam": 5, "max_len_a": 0.0, "max_len_b": 200}, {"metric": "BLEU"})
+
+
+@pytest.mark.parametrize("variant", ["post-norm, tied", "untied"])
+@pytest.mark.parametrize("temperature, bias", [(1.0, -1.5), (1.7, 2.0), (0.6, 0.5)])
+def test_an_eos_bias_is_that_of_the_logits(variant, temperature, bias, tmp_path):
+    task = translation_task()
+    model = build(task, **VARIANTS[variant])
+    spec = export.transformer_spec(model, task, temperature, bias)
+    spec.validate()
+    spec.optimize()
+    (tmp_path / "model").mkdir()
+    spec.save(str(tmp_path / "model"))
+    translator = ctranslate2.Translator(str(tmp_path / "model"), compute_type="float32")
+    eos = task.target_dictionary.eos()
+    source, target = [5, 9, 7], [8, 6, 12, 4]
+    with torch.no_grad():
+        logits, _ = model(torch.tensor([[*source, eos]]), torch.tensor([4]), torch.tensor([[eos, *target]]))
+    weights = (logits[0].double() / temperature).exp()
+    weights[:, eos] *= math.exp(bias)  # a bias of the logit is a factor of the weight
+    probs = weights / weights.sum(-1, keepdim=True)
+    expected = probs[torch.arange(5), [*target, eos]].log()
+    symbols = task.target_dictionary.symbols
+    got = translator.score_batch([[symbols[i] for i in source]], [[symbols[i] for i in target]])[0].log_probs
+    assert got == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_tuned_decoding_is_folded_in_and_recorded(exporting, tmp_path, capsys):
+    assert exporting([Temperature(1.7)], decoding=DECODING) == 0
+    record = json.loads((tmp_path / "out" / "labo.json").read_text())
+    assert record["temperature"] == pytest.approx(0.85) and record["eos_bias"] == -0.75 and record["lenpen"] == 1.3
+    assert "temperature\t0.85\neos_bias\t-0.75\nlenpen\t1.3\n" in capsys.readouterr().out
+
+
+def test_tuned_decoding_may_be_left_out(exporting, tmp_path, capsys):
+    assert exporting([Temperature(1.7)], "--tuned-decoding", "ignore", decoding=DECODING) == 0
+    record = json.loads((tmp_path / "out" / "labo.json").read_text())
+    assert (record["temperature"], record["eos_bias"], record["lenpen"]) == (1.7, 0.0, 1.0)
+    assert "lenpen" not in capsys.readouterr().out
 
 
 def test_what_does_not_fold_is_refused(exporting, tmp_path, capsys):

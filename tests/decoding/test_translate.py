@@ -256,3 +256,77 @@ def test_the_benchmark_needs_a_checkpoint(capsys):
     assert "--data: missing" in capsys.readouterr().err
     assert main(["benchmark", "decode", "--data", "data-bin", "--path", "absent.pt"]) == 2
     assert "absent.pt: no such file" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def int8(checkpoint, tiny_bin, tmp_path_factory, run_cli):
+    """(folder, what the command printed) of the model with weights of a byte each."""
+    folder = tmp_path_factory.mktemp("int8") / "model"
+    line = ["--ctranslate2", checkpoint, "--data", tiny_bin, "--out", folder, "--quantization", "int8"]
+    done = run_cli("labo", "export", *line)
+    assert done.returncode == 0, done.stderr
+    return folder, dict(line.split("\t") for line in done.stdout.splitlines())
+
+
+def test_int8_is_smaller_and_off_by_what_is_printed(int8, exported):
+    """Rounding to 127 steps changes scores by far more than float32 does, and by less than a nat."""
+    folder, printed = int8
+    assert json.loads((folder / "labo.json").read_text())["quantization"] == "int8"
+    assert (folder / "model.bin").stat().st_size < 0.7 * (exported["plain"] / "model.bin").stat().st_size
+    assert float(printed["largest_difference_nats"]) < 1e-3 < float(printed["quantization_difference_nats"]) < 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--compute-type", "float32"], ["--device", "auto"]])
+def test_int8_translates(int8, exported, tiny_bin, capsys, flags):
+    """As the model in float32 does, but for a few sentences whose beams are close."""
+    texts = []
+    for folder, more in ((exported["plain"], []), (int8[0], flags)):
+        assert main(["translate", str(folder), "--data", str(tiny_bin), "--beam", "2", "--threads", "1", *more]) == 0
+        texts.append([s.hypotheses[0].tokens for s in parse_generate_log(capsys.readouterr().out, "log")])
+    same = [a == b for a, b in zip(*texts, strict=True)]
+    assert sum(same) >= 0.7 * len(same)
+
+
+@pytest.mark.parametrize(
+    "command, flags, message",
+    [
+        ("translate", ["--compute-type", "int3"], "--compute-type: int3: this cpu has "),
+        ("translate", ["--device", "cuda"], "--device cuda: CTranslate2 sees no CUDA device"),
+        ("export", ["--quantization", "int4"], "--quantization: int4: choose from float32, "),
+    ],
+)
+def test_what_the_engine_cannot_do(exported, checkpoint, tiny_bin, tmp_path, capsys, command, flags, message):
+    line = {
+        "translate": [exported["plain"], "--data", tiny_bin],
+        "export": ["--ctranslate2", checkpoint, "--data", tiny_bin, "--out", tmp_path / "out"],
+    }[command]
+    if flags == ["--device", "cuda"] and __import__("ctranslate2").get_cuda_device_count():
+        pytest.skip("there is a CUDA device")
+    assert main([command, *map(str, line), *flags]) == 2
+    err = capsys.readouterr().err
+    assert message in err and len(err.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--lenpen", 3], ["--lenpen", 1]])
+def test_the_tuned_length_penalty_is_the_default(exported, tiny_bin, tmp_path, capsys, flags):
+    """Of the record alone, so that a folder with it must give what --lenpen gives on one without."""
+    shutil.copytree(exported["plain"], tmp_path / "tuned")
+    record = tmp_path / "tuned" / "labo.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "lenpen": 0.2}))
+    outputs = []
+    for folder, line in ((tmp_path / "tuned", flags), (exported["plain"], flags or ["--lenpen", 0.2])):
+        assert main(list(map(str, ["translate", folder, "--data", tiny_bin, "--beam", 5, *line]))) == 0
+        outputs.append(capsys.readouterr())
+    assert outputs[0].out == outputs[1].out
+    assert ("tuned length penalty 0.2" in outputs[0].err) == (not flags)
+
+
+@pytest.mark.parametrize("lenpen", ['"1"', "null", "[1]", "NaN", "true-ish"])
+def test_a_damaged_length_penalty_is_one_line(exported, tmp_path, capsys, lenpen):
+    shutil.copytree(exported["plain"], tmp_path / "damaged")
+    record = tmp_path / "damaged" / "labo.json"
+    text = record.read_text()
+    record.write_text(text.replace('"lenpen": 1.0', f'"lenpen": {lenpen}'))
+    assert record.read_text() != text
+    assert main(["translate", str(tmp_path / "damaged")]) == 2
+    assert "labo.json: damaged" in capsys.readouterr().err

@@ -589,10 +589,26 @@ def test_dry_run(content, write, tmp_path, capsys):
     content["methods"]["labo"]["rho"] = [0.5, 1]
     content["decode"] = {"beam": 2, "lenpen": [1, 2], "average": 3, "calibrate": "adaptive", "splits": {"test": 4}}
     assert main(["experiment", "run", str(write(content)), "--dry-run", "--out", str(tmp_path / "out")]) == 0
-    shown = capsys.readouterr().out.replace(str(cells.PACKAGE), "PACKAGE")
+    shown = capsys.readouterr().out.replace(str(cells.PACKAGE), "PACKAGE").replace(str(tmp_path), "TMP")
     golden = Path(__file__).parents[1] / "golden/experiment_dry_run.txt"
     assert shown == golden.read_text(encoding="utf-8")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_lines_of_a_dry_run_can_be_pasted(content, write, tmp_path, capsys):
+    """Into a shell where fairseq and labo are stand-ins: every line runs, and every file that they name can be made."""
+    content["corpus"] = {"name": "embedded", "directions": ["de-en"], "prepare": {"bpe-operations": 300}}
+    content["name"] = "It's mine"
+    content["decode"] = {"lenpen": [1, 2], "splits": {"test": 4}}
+    assert main(["experiment", "run", str(write(content)), "--dry-run", "--out", str(tmp_path / "my out")]) == 0
+    stand_in = (
+        'fairseq-train() { while [ $# -gt 0 ]; do [ "$1" = --log-file ] && : > "$2"; shift; done; }\n'
+        'fairseq-generate() { echo "$@"; }\nlabo() { echo "$@"; }\n'
+    )
+    lines = stand_in + capsys.readouterr().out
+    done = subprocess.run(["bash", "-eu"], input=lines, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and done.stderr == ""
+    assert (tmp_path / "my out/de-en/labo/seed2/valid/none.lenpen2.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_students_wait_for_the_teacher_of_their_seed(image_content, write, tmp_p
 
 
 def test_seeds_with_teachers_of_their_own_are_one_system(image_content, write, tmp_path):
-    from labo_fairseq.figures.report import seeds_together
+    from labo_fairseq.records.run_folder import seeds_together
 
     image_content["methods"]["cross entropy"] = {"criterion": "knowledge_distillation", "teacher-path": TEACHES}
     folders = {}

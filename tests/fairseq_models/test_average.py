@@ -167,3 +167,35 @@ def test_no_file_is_left_where_saving_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     assert main(["average", "--inputs", path, "--output", str(tmp_path / "out.pt")]) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1.pt"]
+
+
+@pytest.mark.parametrize(
+    "files, flags, advice",
+    [
+        # the quickstart's: --no-epoch-checkpoints --save-interval-updates 200 --keep-interval-updates 1
+        (
+            ["checkpoint_6_1200.pt", "checkpoint_best.pt", "checkpoint_last.pt"],
+            ["--num-epoch-checkpoints", "5"],
+            "name them, --inputs {0}/checkpoint_6_1200.pt {0}/checkpoint_best.pt {0}/checkpoint_last.pt, or train with",
+        ),
+        (["checkpoint_6_1200.pt"], ["--num-update-checkpoints", "2"], "train with --save-interval-updates"),
+        (
+            ["checkpoint_1_200.pt", "checkpoint_2_400.pt"],
+            ["--num-epoch-checkpoints", "2"],
+            "it has 2 by update: --num-update-checkpoints 2",
+        ),
+        (["checkpoint1.pt", "checkpoint2.pt"], ["--num-update-checkpoints", "2"], "--num-epoch-checkpoints 2"),
+        (["checkpoint1.pt", "checkpoint2.pt"], ["--num-epoch-checkpoints", "3"], "ask for 2, or fewer"),
+        (
+            ["checkpoint5.pt", "checkpoint6.pt"],
+            ["--num-epoch-checkpoints", "2", "--checkpoint-upper-bound", "4"],
+            "give a higher --checkpoint-upper-bound",
+        ),
+    ],
+)
+def test_too_few_checkpoints_and_what_works_there(tmp_path, capsys, files, flags, advice):
+    for name in files:
+        (tmp_path / name).touch()
+    assert main(["average", "--inputs", str(tmp_path), *flags, "--output", str(tmp_path / "out.pt")]) == 2
+    err = capsys.readouterr().err
+    assert advice.format(tmp_path) in err and len(err.splitlines()) == 1

@@ -202,3 +202,27 @@ def test_wilson_interval_holds_its_share():
     for correct in (count, np.zeros_like(count)):  # there the share is an end of the interval, but for rounding
         low, high = wilson_interval(correct, count)
         assert (low <= correct / count).all() and (correct / count <= high).all()
+
+
+def test_recalibration_of_bins_that_rise_goes_through_their_means():
+    rows = [{"count": 9, "confidence": c, "accuracy": a} for c, a in ((0.1, 0.2), (0.5, 0.3), (0.9, 1.0))]
+    rows.insert(1, {"count": 0, "confidence": math.nan, "accuracy": math.nan})
+    found = measures.recalibrated(np.array([0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]), rows)
+    np.testing.assert_allclose(found, [0.2, 0.2, 0.25, 0.3, 0.65, 1.0, 1.0])
+
+
+def test_recalibration_pools_bins_that_fall_by_their_counts():
+    """A few tokens in a bin cannot make a surer token count less: pooled with its neighbour, (30·0.8 + 10·0.4)/40."""
+    rows = [{"count": n, "confidence": c, "accuracy": a} for n, c, a in ((30, 0.2, 0.8), (10, 0.4, 0.4), (5, 0.8, 0.9))]
+    np.testing.assert_allclose(measures.recalibrated(np.array([0.2, 0.3, 0.4, 0.8]), rows), [0.7, 0.7, 0.7, 0.9])
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 1)), min_size=1, max_size=15))
+def test_recalibration_keeps_the_order_and_the_range(bins):
+    rows = [
+        {"count": n, "confidence": (i + 0.5) / len(bins) if n else math.nan, "accuracy": a if n else math.nan}
+        for i, (n, a) in enumerate(bins)
+    ]
+    if any(n for n, _ in bins):
+        found = measures.recalibrated(np.linspace(0, 1, 101), rows)
+        assert (np.diff(found) >= -1e-12).all() and found.min() >= 0 and found.max() <= 1 + 1e-12

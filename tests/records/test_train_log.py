@@ -40,6 +40,47 @@ def test_terminal_output_with_time_stamps_reads_the_same(tmp_path):
     assert read(tmp_path, *stamped) == read(tmp_path, *lines)
 
 
+SIMPLE = """\
+2026-01-02 03:04:05 | INFO | fairseq_cli.train | training on 1 devices (GPUs/TPUs)
+2026-01-02 03:04:06 | INFO | fairseq.trainer | begin training epoch 1
+2026-01-02 03:04:10 | INFO | train_inner | epoch 001:     10 / 14 loss=9.118, nll_loss=8.734, ppl=425.8, wps=3215.8, \
+ups=7.42, wpb=433.4, bsz=50, num_updates=10, lr=0.0001, gnorm=2.2, clip=0, train_wall=2, wall=3
+2026-01-02 03:04:12 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 8.5 | nll_loss 8.021 | ppl 259.7 | \
+wps 9000 | wpb 300 | bsz 40 | num_updates 14
+2026-01-02 03:04:12 | INFO | train | epoch 001 | loss 9.0 | nll_loss 8.6 | ppl 388 | wps 3000 | ups 7 | wpb 430 | \
+bsz 50 | num_updates 14 | lr 0.00014 | gnorm 2 | clip 0 | train_wall 4 | wall 5
+2026-01-02 03:04:13 | INFO | test2 | epoch 001 | valid on 'test2' subset | loss 1 | nll_loss 1 | num_updates 14
+"""
+
+
+def test_the_log_of_other_formats_reads_too(tmp_path):
+    """--log-format simple, the default where no terminal is: as its JSON twin."""
+    plain = read(tmp_path, CONFIG, *SIMPLE.splitlines())
+    (point,) = plain.train
+    assert (point.update, point.loss, point.nll_loss, point.ups, point.wpb, point.seconds) == (
+        10, 9.118, 8.734, 7.42, 433.4, 2.0
+    )  # fmt: skip
+    (point,) = plain.valid
+    assert (point.update, point.loss, point.nll_loss, point.ppl) == (14, 8.5, 8.021, 259.7)
+    assert (plain.updates, plain.timed_updates, plain.timed_seconds, plain.max_update) == (14, 14, 4.0, 1200)
+    # where a bar was, train_inner lines are missing and the rest is the same
+    bar = read(tmp_path, CONFIG, *(line for line in SIMPLE.splitlines() if "train_inner" not in line))
+    assert not bar.train and (bar.valid, bar.updates, bar.timed_seconds) == (plain.valid, 14, 4.0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-01-02 03:04:10 | INFO | train | epoch 001 | loss 9.0",
+        "2026-01-02 03:04:10 | INFO | train | epoch x | num_updates 14",
+        "begin training epoch 1 | num_updates 14",
+        "| INFO | train | epochs 001 | num_updates 14",
+    ],
+)
+def test_a_line_that_is_no_point(line):
+    assert parse_line(line) is None
+
+
 def test_lines_that_fairseq_repeats_count_once(tmp_path):
     once = [inner(10), valid(14, 5.0), epoch_end(1, 14, 3), inner(20, epoch=2), valid(28, 4.0), epoch_end(2, 28, 4)]
     again = [line for i, line in enumerate(once) for _ in range(1 + (i > 2))]
@@ -93,7 +134,7 @@ def test_gzip(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "epoch 001 | loss 3.2 | ppl 9\n", '{"epoch": 1, "nothing": "1"}\n'])
 def test_other_files_are_refused(tmp_path, text):
-    with pytest.raises(UserError, match=r"train.log: no line of fairseq's JSON log"):
+    with pytest.raises(UserError, match=r"train.log: no line of fairseq-train's log"):
         read_train_log(write(tmp_path / "train.log", text))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import labo_fairseq
-from labo_fairseq.experiment import recipe
+from labo_fairseq.experiment import precision, recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/golden"
@@ -112,6 +112,18 @@ def test_dry_run_prints_the_commands_and_does_nothing(clone, name, arguments):
     assert sorted(path.name for path in clone.iterdir()) == ["labo_fairseq", "scripts", "stubs"]
 
 
+def test_the_lines_of_a_dry_run_can_be_pasted(clone):
+    """They lead to the table that the quickstart itself prints; its own lines begin with "+"."""
+    lines = quickstart(clone, *SHORT, DRY_RUN="1").stderr
+    assert not any(line.startswith("+") for line in lines.splitlines())
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    pasted = subprocess.run(["bash", "-e"], input=lines, cwd=clone, env=env, capture_output=True, encoding="utf-8")
+    assert pasted.returncode == 0, pasted.stderr
+    itself = quickstart(clone, *SHORT)
+    assert "+ labo table" in itself.stderr and "run\tmethod" in itself.stdout
+    assert pasted.stdout.splitlines()[-len(itself.stdout.splitlines()) :] == itself.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -177,6 +189,71 @@ def test_paths_with_spaces_and_from_another_folder(clone, tmp_path):
     assert (tmp_path / "my venv/bin/python").exists()
     assert (tmp_path / "my runs/embedded.de-en.u4/labo/generate-test.txt").exists()
     assert "100.00" in result.stdout
+
+
+BOTH = ("--max-update", "4", "--device", "cpu", "--criterion", "labo", "--criterion", "cross_entropy")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_two_methods_train_side_by_side_to_the_same_table(clone):
+    """Each waits for the other in its first update: one after the other, they would wait for ever."""
+    train = clone / "stubs/fairseq-train"
+    meeting = """
+(save.parent / "here").touch()
+other = save.parents[1] / ("cross_entropy" if save.parent.name == "labo" else "labo")
+while not (other / "here").exists():
+    time.sleep(0.05)
+assert os.environ["OMP_NUM_THREADS"] == "1"
+"""
+    train.write_text(train.read_text().replace("save.mkdir(exist_ok=True)\n", f"save.mkdir(exist_ok=True){meeting}"))
+    result = quickstart(clone, *BOTH)
+    assert result.returncode == 0, result.stderr
+    table = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row[0] for row in table[1:3]] == ["labo", "cross_entropy"]
+    for name in ("labo", "cross_entropy"):
+        assert f"{name}:   valid  update      4" in result.stderr
+
+
+def test_where_one_of_two_fails_there_is_no_table(clone):
+    result = quickstart(clone, *BOTH, FAIL="1")
+    assert result.returncode == 1 and result.stdout == ""
+    assert "labo/terminal.log" in result.stderr and "cross_entropy/terminal.log" in result.stderr
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_an_interrupt_ends_both_trainings(clone):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SLOW": "1"}
+    process = subprocess.Popen(
+        ["bash", "scripts/quickstart.sh", *BOTH], cwd=clone, env=environment, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+    logs = [clone / FOLDER.parent / name / "train.log" for name in ("labo", "cross_entropy")]
+    deadline = time.time() + 60
+    while not all(log.exists() for log in logs) and time.time() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)  # to the script alone
+    process.communicate(timeout=20)  # what holds the other end of standard error has ended too
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize(("has", "flags"), [({"avx512_bf16": True}, ["--bf16"]), ({"avx2": True}, [])])
+def test_half_precision_where_the_cpu_has_it(tmp_path, monkeypatch, capsys, has, flags):
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    precision.chosen.cache_clear()
+    command = ["true", "--cpu"]
+    train = ["train", "--half-on-cpu", "--data", "data", str(tmp_path / "labo"), *command]
+    assert recipe.main(train) == 0
+    assert json.loads((tmp_path / "labo/command.json").read_text()) == [*command, *flags]
+    assert f"labo: trains in {'bf16' if flags else 'float32'}: " in capsys.readouterr().err
+    # resumed elsewhere, it goes on as it began
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {} if flags else {"amx_bf16": True}, raising=False)
+    precision.chosen.cache_clear()
+    assert recipe.main(train) == 0
+    assert json.loads((tmp_path / "labo/command.json").read_text()) == [*command, *flags]
+    assert recipe.main(["train", "--data", "data", str(tmp_path / "plain"), *command]) == 0
+    assert json.loads((tmp_path / "plain/command.json").read_text()) == command
+    precision.chosen.cache_clear()
 
 
 def test_killed_training_goes_on_from_its_checkpoint(clone):

@@ -1,6 +1,9 @@
 """`labo classify-report` and `labo calibrate` on a checkpoint: a network on the digits, in this process."""
 
+import base64
+import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 from _vision import config, make_image_task, needs_torchvision
 from fairseq import metrics
 from fairseq_cli import train as fairseq_train
+from PIL import Image
 
 from labo_fairseq import cli
 from labo_fairseq.analysis.classification import fit_temperature
@@ -80,7 +84,41 @@ def test_pictures_and_tables_are_there(measured):
     out, _ = measured
     names = ("classes_reliability_1", "bin_errors_1", "softmax_histogram", "risk_coverage", "confusion_1")
     assert all((out / f"{name}.{kind}").stat().st_size for name in names for kind in ("png", "tsv"))
-    assert (out / "report.html").read_text(encoding="utf-8").count("<img") == 5
+    assert (out / "report.html").read_text(encoding="utf-8").count("<svg") == 5
+
+
+def test_the_surest_mistakes_are_shown_as_pictures(run, measured):
+    """Each a small PNG of the very image: wrong, with the highest probability of all wrong ones first."""
+    out, found = measured
+    html = (out / "report.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<img alt="" src="data:image/png;base64,([^"]+)"><figcaption>([^<]*)<', html)
+    assert len(shown) == 12
+    task = make_image_task(image_dataset="digits")
+    task.load_dataset("test")
+    images = task.dataset("test").images
+    probability = torch.softmax(torch.from_numpy(found.logits), 1).max(1).values.numpy()
+    wrong = found.logits.argmax(1) != found.labels
+    last = 1.0
+    for code, caption in shown:
+        index = int(re.search(r"image (\d+)", caption)[1])
+        pixels = np.array(Image.open(io.BytesIO(base64.b64decode(code))))
+        np.testing.assert_array_equal(pixels, images.read(index)[0].numpy())
+        assert wrong[index] and probability[index] <= last + 1e-6
+        assert caption.startswith(f"{found.classes[found.logits[index].argmax()]} with p {probability[index]:.3f}")
+        last = probability[index]
+    assert last >= sorted(probability[wrong])[-12] - 1e-6
+
+
+def test_without_the_images_the_page_has_no_pictures_and_a_line_says_why(run, measured, tmp_path, capsys):
+    for subset in ("test", "valid"):
+        stored = predictions.read(run / f"checkpoints/checkpoint_best.{subset}.npz")
+        predictions.write(stored, tmp_path / f"gone.{subset}.npz")
+    arguments = ["classify-report", "--system", f"x={tmp_path / 'gone.pt'}", "--cpu", "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 0
+    assert "<img" not in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "no pictures of x: " in capsys.readouterr().err
+    assert cli.main([*arguments, "--no-pictures"]) == 0
+    assert "no pictures" not in capsys.readouterr().err
 
 
 def test_only_a_changed_checkpoint_is_run_again(run, measured, monkeypatch, capsys):
