@@ -5,6 +5,7 @@ import math
 import random
 import subprocess
 import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -362,6 +363,25 @@ def test_logs_without_scores_have_uniform_weights_alone(write, capsys):
     assert code == 0 and texts[0] == texts[1]
     code, _, err = run(capsys, log, "--weights", "model")
     assert code == 2 and "id 0: no P- lines" in err
+
+
+def test_comet_by_the_command(write, monkeypatch, capsys):
+    """A stub in place of the package, whose score is the share of common words, and none."""
+
+    class Stub:
+        def predict(self, data, **_):
+            words = [(set(row["ref"].split()), set(row["mt"].split())) for row in data if row["src"] == "source 0"]
+            return SimpleNamespace(scores=[len(r & m) / 10 for r, m in words])
+
+    log = write("log", [sentence(0, hypothesis("a b c", -1.0), hypothesis("a b", -2.0), hypothesis("a b c d", -3.0))])
+    package = ModuleType("comet")
+    package.download_model = package.load_from_checkpoint = lambda name: Stub() if name == "cached" else "cached"
+    monkeypatch.setitem(sys.modules, "comet", package)
+    code, out, _ = run(capsys, log, "--utility", "comet")
+    assert code == 0 and parse_generate_log(out, "x")[0].hypotheses[0].text == "a b c d"
+    monkeypatch.setitem(sys.modules, "comet", None)  # as if it were not installed
+    code, out, err = run(capsys, log, "--utility", "comet")
+    assert (code, out) == (2, "") and "comet: not installed" in err
 
 
 @pytest.mark.parametrize(
