@@ -27,8 +27,8 @@ def pairwise_chrf(hypotheses: Sequence[str], references: Sequence[str] | None = 
     references: the hypotheses themselves where they are None.
 
     >>> pairwise_chrf(["a cat", "a hat"]).round(2)
-    array([[100.  ,  40.28],
-           [ 40.28, 100.  ]])
+    array([[100.  ,  27.08],
+           [ 27.08, 100.  ]])
     """
     return _pairwise(_chrf, _characters, CHRF_ORDER, hypotheses, references)
 
