@@ -109,12 +109,12 @@ def merged(sentence: Sentence, draws: Sequence[Sequence[Draw]]) -> Candidates:
     every = [list(itertools.chain(*group)) for group in groups.values()]
     scored = all(draw.log_prob is not None for group in every for draw in group)
     counts = np.array([list(map(len, group)) for group in groups.values()]).T
-    order, matrix = range(len(every)), None
+    order, matrix = np.arange(len(every)), None
     if scored:
         matrix = np.array([[_total(drawn) for drawn in group] for group in groups.values()]).T
         order = np.argsort(-matrix.max(axis=0), kind="stable")
         matrix = matrix[:, order]
-        every = [sorted(group, key=lambda draw: -draw.log_prob) for group in every]
+        every = [sorted(group, key=lambda draw: draw.log_prob or 0.0, reverse=True) for group in every]
     hypotheses = [every[k][0].hypothesis for k in order]
     return Candidates(sentence, [every[k][0].text for k in order], hypotheses, counts[:, order], matrix)
 
@@ -163,13 +163,13 @@ def fit(candidates: Iterable[Candidates], references: Sequence[str], utility: An
     references: a text for each sentence. Of equally good temperatures the highest counts, which trusts the model least.
     """
     kinds = [None, *TEMPERATURES]
-    scores = []
+    collected = []
     for one, reference in zip(candidates, references, strict=True):
         weights = np.stack([one.weights(temperature) for temperature in kinds], axis=1)
         expected = utility.expected(one.sentence.source, one.texts, weights)
         against = utility.against(one.sentence.source, one.texts, reference)
-        scores.append([*against[expected.argmax(axis=0)], against[0], against.max()])
-    scores = np.array(scores)
+        collected.append([*against[expected.argmax(axis=0)], against[0], against.max()])
+    scores = np.array(collected)
     means = scores.mean(axis=0)
     best = max(range(1, len(kinds)), key=lambda k: (means[k], k))
     errors = (scores - scores[:, :1]).std(axis=0) / math.sqrt(len(scores))

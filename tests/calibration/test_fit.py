@@ -171,11 +171,13 @@ def test_targets_that_are_ruled_out_name_their_sentences():
 
 def test_nan_features_name_their_sentences():
     class Model:
-        def __call__(self, features_only, **_):
+        def forward(self, features_only, **_):
             hidden = torch.zeros(3, 2, 4)
             hidden[1, 0, 2] = math.nan
             hidden[2, 1, 0] = math.inf
             return (hidden, None)
+
+        __call__ = forward
 
     kept = torch.tensor([[True, True], [True, False], [True, True]])
     sample = {"net_input": {}, "id": torch.tensor([11, 4, 30])}

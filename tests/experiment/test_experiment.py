@@ -547,7 +547,7 @@ def test_a_terminated_run_stops_its_trainings(experiment, hanging, out, number):
     ("path", "value", "reason"),
     [
         ("criterion", "laboo", "methods.labo.criterion: 'laboo': unknown: choose from"),
-        ("rhoo", 0.5, "methods.labo: unrecognized arguments: --rhoo 0.5"),
+        ("rhoo", 0.5, "methods.labo: --rhoo: no such flag: did you mean --rho?"),
         ("rho", 7, "methods.labo: --rho: 7.0 is out of range"),
         ("smoothing-warmup-updates", 4, "is not below --max-update"),
     ],
