@@ -203,7 +203,7 @@ def _with_engine(args, utility, temperature):
     if args.logs:
         raise UserError(f"{args.logs[0]}: a log beside --fast: give the one or the other")
     search = _search(args)
-    model = Model(args.fast, args.threads, args.seed)
+    model = Model(args.fast, args.threads, args.seed, args.device, args.compute_type)
     show = Display(args.remove_bpe, args.tokenizer, model.record["target_lang"])
     sentences = Binaries(args.data, args.gen_subset, model.record, args.remove_bpe)
     bar = _bar(total=len(sentences))

@@ -488,6 +488,20 @@ def test_the_fast_engine_gives_what_its_log_gives(exported, tiny_bin, run_cli, t
             assert a.positional_scores == pytest.approx(b.positional_scores, abs=1e-3)
 
 
+def test_every_flag_of_the_engine_reaches_it(monkeypatch, capsys):
+    """As of `labo translate`, in the order of Model's parameters."""
+    given = []
+
+    def model(*arguments):
+        given.extend(arguments)
+        raise UserError("enough")
+
+    monkeypatch.setattr("labo_fairseq.decoding.translate.Model", model)
+    flags = ["--threads", 3, "--seed", 4, "--device", "auto", "--compute-type", "int8"]
+    assert run(capsys, "--fast", "dir", "--data", "data", *flags)[0] == 2
+    assert given == ["dir", 3, 4, "auto", "int8"]
+
+
 def test_samples_of_the_engine_have_its_scores_and_its_seed(exported, tiny_bin, run_cli):
     def samples(*flags):
         done = run_cli("labo", "translate", exported, "--data", tiny_bin, "--sampling", "--nbest", 8, *ENGINE, *flags)
