@@ -260,7 +260,15 @@ CHANGES = [remove, add, reshape, flatten, rename, no_settings, another_architect
            another_task, list_of_settings]  # fmt: skip
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize(
+    "change",
+    [
+        reshape,
+        no_settings,
+        *(pytest.param(c, marks=pytest.mark.slow) for c in CHANGES if c not in (reshape, no_settings)),
+    ],
+    ids=lambda change: change.__name__,
+)
 def test_a_checkpoint_that_does_not_fit_itself(change, good, tmp_path, tiny_bin, run_cli):
     path = tmp_path / "checkpoint.pt"
     torch.save(changed(good, change), path)

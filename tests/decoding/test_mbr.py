@@ -464,6 +464,7 @@ def exported(checkpoints, tiny_bin, tmp_path_factory, run_cli):
 ENGINE = ["--threads", 1, "--max-len-a", 1.2, "--max-len-b", 5, "--tokenizer", "moses"]
 
 
+@pytest.mark.slow
 def test_the_fast_engine_gives_what_its_log_gives(exported, tiny_bin, run_cli, tmp_path):
     """The same seed draws the same samples in `labo translate --sampling`; an n-best list is the same anyway."""
     for many, few in (
@@ -502,6 +503,7 @@ def test_every_flag_of_the_engine_reaches_it(monkeypatch, capsys):
     assert given == ["dir", 3, 4, "auto", "int8"]
 
 
+@pytest.mark.slow
 def test_samples_of_the_engine_have_its_scores_and_its_seed(exported, tiny_bin, run_cli):
     def samples(*flags):
         done = run_cli("labo", "translate", exported, "--data", tiny_bin, "--sampling", "--nbest", 8, *ENGINE, *flags)

@@ -154,6 +154,7 @@ def outputs(sentences):
     return [[(h.tokens, h.positional_scores) for h in sentence.hypotheses] for sentence in sentences]
 
 
+@pytest.mark.slow
 def test_the_seed_repeats_the_samples(generate, checkpoints):
     one, same, other = (
         outputs(generate(checkpoints[0], *SAMPLES, "--epsilon-sampling", 0.02, "--seed", seed)) for seed in (3, 3, 4)
@@ -182,7 +183,9 @@ def first_types(checkpoint, tiny_bin, dictionary, temperature):
     return probs.numpy().astype(float)
 
 
-@pytest.mark.parametrize("flag, value", [("--epsilon-sampling", 0.03), ("--min-p", 0.2)])
+@pytest.mark.parametrize(
+    "flag, value", [("--epsilon-sampling", 0.03), pytest.param("--min-p", 0.2, marks=pytest.mark.slow)]
+)
 def test_calibrated_probabilities_are_cut(generate, calibrate, checkpoints, tiny_bin, dictionary, flag, value):
     """The first types of 2,000 samples have the frequencies of softmax(z/T), cut and renormalized."""
     temperature = 2.5

@@ -63,14 +63,18 @@ def compared(ours, stock, least_equal):
         assert a.positional_scores == pytest.approx(b.positional_scores, abs=1e-3)
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "model, flags, stock_flags",
     [
         ("plain", "", ""),
         ("calibrated", "", f"--temperature {TEMPERATURE}"),
-        ("plain", "--beam 4 --nbest 3 --lenpen 0.6 --batch-size 7", ""),
-        ("plain", "--max-len-a 0.5 --max-len-b 0 --batch-size 1", ""),  # the limit cuts nearly all
-        ("plain", "--beam 1", ""),
+        slow("plain", "--beam 4 --nbest 3 --lenpen 0.6 --batch-size 7", ""),
+        slow("plain", "--max-len-a 0.5 --max-len-b 0 --batch-size 1", ""),  # the limit cuts nearly all
+        slow("plain", "--beam 1", ""),
     ],
 )
 def test_equals_fairseq_generate(exported, checkpoint, tiny_bin, run_cli, model, flags, stock_flags):

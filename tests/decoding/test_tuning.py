@@ -220,7 +220,14 @@ def test_an_eos_bias_is_that_of_the_decoder(stock, calibrate, checkpoints, decod
 
 
 @pytest.mark.parametrize(
-    "flags", [["--tuned-decoding", "ignore"], ["--score-reference"], ["--sampling", "--nbest", 5, "--seed", 1]]
+    "flags",
+    [
+        ["--tuned-decoding", "ignore"],
+        *(
+            pytest.param(line, marks=pytest.mark.slow)
+            for line in (["--score-reference"], ["--sampling", "--nbest", 5, "--seed", 1])
+        ),
+    ],
 )
 def test_where_it_is_not_used(stock, calibrate, checkpoints, flags):
     """What decodes without beam search keeps the calibrated probabilities; `ignore` is the file without the part."""
@@ -231,7 +238,7 @@ def test_where_it_is_not_used(stock, calibrate, checkpoints, flags):
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize("lenpen", ["2", "1", "0.3"])
+@pytest.mark.parametrize("lenpen", ["1", *(pytest.param(value, marks=pytest.mark.slow) for value in ("2", "0.3"))])
 def test_a_length_penalty_of_the_command_line_goes_before(stock, calibrate, checkpoints, monkeypatch, caplog, lenpen):
     """--lenpen 1 too, although it is fairseq's default."""
     file = calibrate((checkpoints[0], Temperature(1.0)), decoding=decoding(lenpen=0.3, temperature=1.7))
