@@ -32,9 +32,9 @@ def text(tmp_path_factory):
     "options",
     [
         ["--joined-dictionary", "--workers", "1"],
-        ["--workers", "4"],
+        pytest.param(["--workers", "4"], marks=pytest.mark.slow),
         ["--joined-dictionary", "--workers", "3", "--thresholdsrc", "3"],
-        ["--only-source", "--workers", "2"],
+        pytest.param(["--only-source", "--workers", "2"], marks=pytest.mark.slow),
     ],
 )
 def test_files_are_those_of_fairseq_preprocess(options, text, run_cli, tmp_path):
