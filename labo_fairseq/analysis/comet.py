@@ -84,13 +84,17 @@ class Comet(SentenceStatistics):
         return [line.strip().lower() if self._lowercase else line.strip() for line in lines]
 
 
+# not beside the tested versions: it asks for numpy below 2
+_INSTALL = "install the package unbabel-comet, and this one, in an environment of their own"
+
+
 def _package():
     try:
         import comet
     except ImportError:
-        raise UserError("comet: not installed: pip install 'labo_fairseq[comet]'") from None
+        raise UserError(f"comet: not installed: {_INSTALL}") from None
     if not hasattr(comet, "load_from_checkpoint"):  # another package of that name
-        raise UserError("comet: is not Unbabel's: pip uninstall comet; pip install 'labo_fairseq[comet]'")
+        raise UserError(f"comet: is not Unbabel's: remove it; {_INSTALL}")
     return comet
 
 

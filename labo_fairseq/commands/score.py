@@ -21,7 +21,7 @@ The same NAME again is another training seed of that system: the table then show
 Welch's t-test of the scores of the seeds against those of the first system. --significance tests single translations
 against those of the first system: "±" is half of a 95% interval, of the score or of the difference.
 
-comet (pip install 'labo_fairseq[comet]') also reads the source: of --source, or the S- lines of the first log. It is
+comet (the package unbabel-comet) also reads the source: of --source, or the S- lines of the first log. It is
 shown times 100; a corpus score is the mean of its sentences, and the tests are those of the other metrics.
 
 Prints a TSV table, then the signatures as lines that begin with "#".

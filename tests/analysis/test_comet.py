@@ -111,7 +111,7 @@ def test_the_source_of_a_log(comet, score, tmp_path):
         ({"short": True}, {}, "source: 3 sentences, but"),
         ({"fails": True}, {}, "--comet-model: Unbabel/wmt22-comet-da: cannot be loaded (no connection)"),
         ({"foreign": True}, {}, "comet: is not Unbabel's"),
-        ({"absent": True}, {}, "comet: not installed: pip install 'labo_fairseq[comet]'"),
+        ({"absent": True}, {}, "comet: not installed: install the package unbabel-comet"),
         ({"nan": True}, {}, "gives no number for each sentence"),
         ({"few": True}, {}, "gives no number for each sentence"),
     ],

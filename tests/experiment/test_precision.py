@@ -131,7 +131,7 @@ def test_the_dry_run_says_it(content, write, cpu, capsys):
     content["train"]["precision"] = "auto"
     assert main(["experiment", "run", str(write(content)), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "# precision bf16: this CPU has AMX"
+    assert lines[1] == "# precision bf16: this CPU has AMX"
     trained = [line for line in lines if line.startswith("fairseq-train")]
     assert len(trained) == 4 and all(" --bf16 " in line for line in trained)
 
