@@ -162,6 +162,7 @@ def test_the_seed_repeats_the_samples(generate, checkpoints):
     assert one == same != other
 
 
+@pytest.mark.slow
 def test_min_p_near_1_is_greedy_search(generate, checkpoints):
     greedy = [sentence.hypotheses[0].tokens for sentence in generate(checkpoints[0], "--beam", 1)]
     for sentence, tokens in zip(generate(checkpoints[0], *SAMPLES, "--min-p", 0.9999), greedy, strict=True):

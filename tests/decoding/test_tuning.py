@@ -156,7 +156,9 @@ def stock(tiny_bin, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("lenpen", [0.0, 0.7, 1.0, 3.0, -1.0])
+@pytest.mark.parametrize(
+    "lenpen", [0.0, 1.0, *(pytest.param(value, marks=pytest.mark.slow) for value in (-1.0, 0.7, 3.0))]
+)
 def test_ranking_anew_is_decoding_anew(decoder, stock, checkpoints, lenpen):
     """All length penalties come from one run: the texts must be those of fairseq-generate --lenpen."""
     decode = decoder()
@@ -229,6 +231,7 @@ def test_an_eos_bias_is_that_of_the_decoder(stock, calibrate, checkpoints, decod
         ),
     ],
 )
+@pytest.mark.slow
 def test_where_it_is_not_used(stock, calibrate, checkpoints, flags):
     """What decodes without beam search keeps the calibrated probabilities; `ignore` is the file without the part."""
     runs = []
