@@ -169,6 +169,7 @@ def test_ranking_anew_is_decoding_anew(decoder, stock, checkpoints, lenpen):
     assert chosen == [" ".join(sentence.hypotheses[0].tokens) for sentence in expected]
 
 
+@pytest.mark.slow
 def test_a_temperature_of_the_search_multiplies_that_of_the_calibrator(decoder, stock, checkpoints):
     found = decoder(1.6)(0.5, 0.0)
     expected = stock(checkpoints[0], "--temperature", 0.8)
@@ -177,6 +178,7 @@ def test_a_temperature_of_the_search_multiplies_that_of_the_calibrator(decoder, 
     ]
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_and_others_get_files_of_their_own(decoder, monkeypatch):
     decode = decoder()
     first = decode(1.0, -0.5)
@@ -187,6 +189,7 @@ def test_a_run_is_kept_and_others_get_files_of_their_own(decoder, monkeypatch):
             other(1.0, -0.5)
 
 
+@pytest.mark.slow
 def test_an_eos_bias_changes_the_lengths(decoder):
     decode = decoder()
     words = [np.mean([len(t[i].split()) for t, i in zip(c.texts, c.best(1.0), strict=True)]) for c in
@@ -211,6 +214,7 @@ def texts_and_scores(sentences):
     return [(s.hypotheses[0].tokens, pytest.approx(s.hypotheses[0].score, abs=1e-4)) for s in sentences]
 
 
+@pytest.mark.slow
 def test_an_eos_bias_is_that_of_the_decoder(stock, calibrate, checkpoints, decoder):
     found = decoder()(0.9, -2.0)
     file = calibrate((checkpoints[0], Temperature(1.0)), decoding=decoding(1.5, 0.9, -2.0))
@@ -242,6 +246,7 @@ def test_where_it_is_not_used(stock, calibrate, checkpoints, flags):
 
 
 @pytest.mark.parametrize("lenpen", ["1", *(pytest.param(value, marks=pytest.mark.slow) for value in ("2", "0.3"))])
+@pytest.mark.slow
 def test_a_length_penalty_of_the_command_line_goes_before(stock, calibrate, checkpoints, monkeypatch, caplog, lenpen):
     """--lenpen 1 too, although it is fairseq's default."""
     file = calibrate((checkpoints[0], Temperature(1.0)), decoding=decoding(lenpen=0.3, temperature=1.7))

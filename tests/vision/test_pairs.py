@@ -238,13 +238,8 @@ def test_text_has_nothing_to_average(name):
 # --- through fairseq ---
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        pytest.param(PAIRWISE, id="pairwise"),
-        pytest.param(["--criterion", "mixup"], id="mixup", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [PAIRWISE, ["--criterion", "mixup"]], ids=["pairwise", "mixup"])
 def test_they_learn_and_resume_where_they_stopped(method, tmp_path):
     """Stopped after an odd number of updates, in the second epoch of 21, with two batches to an update."""
     best = "--best-checkpoint-metric accuracy --maximize-best-checkpoint-metric --dropout 0.1".split()
