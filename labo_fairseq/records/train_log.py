@@ -215,7 +215,8 @@ def _config(line):
         found = {name: ast.literal_eval(sections[name]) for name in ("criterion", "optimization")}
     except (SyntaxError, ValueError, AttributeError, KeyError, TypeError, RecursionError, MemoryError):
         return None
-    return found if all(isinstance(settings, dict) for settings in found.values()) else None
+    whole = all(isinstance(settings, dict) for settings in found.values())
+    return found if whole and isinstance(found["criterion"].get("_name"), str | None) else None
 
 
 def _number(value):

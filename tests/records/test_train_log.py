@@ -138,8 +138,19 @@ def test_other_files_are_refused(tmp_path, text):
         read_train_log(write(tmp_path / "train.log", text))
 
 
-def test_an_unreadable_configuration_is_unknown(tmp_path):
-    log = read(tmp_path, CONFIG.replace("'rho': 0.5", "'rho': <odd>"), inner(10))
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [
+        ("'rho': 0.5", "'rho': <odd>"),
+        ("'labo'", "{'epoch': 1}"),  # found by the long fuzz test
+        ("'labo'", "['labo']"),
+        ("'labo'", "7"),
+        ("{'_name': 'labo', 'rho': 0.5}", "['labo', 0.5]"),
+    ],
+)
+def test_an_unreadable_configuration_is_unknown(tmp_path, whole, damaged):
+    assert whole in CONFIG
+    log = read(tmp_path, CONFIG.replace(whole, damaged), inner(10))
     assert log.criterion == {} and log.max_update is None
 
 
