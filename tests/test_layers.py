@@ -37,7 +37,7 @@ ALLOWED = {
     "analysis": ["progress", "errors", "compat", "files", "records", "measures"],
     "figures": ["progress", "errors", "compat", "files", "records", "measures", "analysis"],
     "inside": ["progress", "errors", "records", "measures", "functional", "fairseq_models", "vision"],
-    "benchmark": ["progress", "errors", "functional", "fairseq_models", "vision", "decoding"],
+    "benchmark": ["progress", "errors", "compat", "functional", "fairseq_models", "vision", "decoding"],
     "data_prep": ["errors", "compat", "files", "archives"],
     "experiment": ["progress", "errors", "files", "compat", "records", "measures", "functional", "fairseq_models",
                    "calibration", "vision", "analysis", "figures", "data_prep"],

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from torch.profiler import record_function
 
 from .. import register
+from ..compat.attention import avoid_flash_attention
 from . import profile
 from .candidates import BASELINE, FLOAT32
 
@@ -70,6 +71,8 @@ def _sample(dictionary, rows, device):
 def _step(task, sample, args, criterion_name, settings, optimizer_name, half):
     torch.manual_seed(0)
     model = _model(task, args).to(device=args.device, dtype=torch.bfloat16 if half else torch.float32).train()
+    if (criterion_name, settings) != _FAIRSEQ:
+        avoid_flash_attention(model)  # which every training of ours does, fairseq's by itself does not
     cfg = OmegaConf.structured(CRITERION_DATACLASS_REGISTRY[criterion_name]())
     defaults = {"sentence_avg": False, "max_update": 0}
     cfg = OmegaConf.merge(cfg, {key: value for key, value in (defaults | settings).items() if key in cfg})

@@ -1,4 +1,4 @@
-"""The encoder's fast path."""
+"""Which of its ways fairseq takes to compute attention."""
 
 import functools
 import inspect
@@ -48,3 +48,37 @@ def keep_unused_copies_zero(module):
 
     layer._load_from_state_dict = _load_from_state_dict
     return True
+
+
+def avoid_flash_attention_in_trainings(module):
+    """F47: a training with --bf16 on a CPU spends an eighth of each update, or more, in torch's flash attention."""
+    trainer = module.Trainer
+    build = trainer.__init__
+
+    @functools.wraps(build)
+    def __init__(self, *args, **kwargs):
+        build(self, *args, **kwargs)
+        if avoid_flash_attention(self._model):
+            module.logger.info("self-attention without torch's flash kernel (bfloat16 on a CPU)")
+
+    trainer.__init__ = __init__
+    return True
+
+
+def avoid_flash_attention(model):
+    """Let a bfloat16 model on a CPU compute self-attention as fairseq computes the attention to the source.
+
+    fairseq hands self-attention to torch, whose flash kernel for CPUs takes three times as long in bfloat16 as the two
+    batched products and the softmax (docs/performance.md). The results are equal to rounding. Returns the number of
+    modules that change; other models are left alone.
+    """
+    import torch
+    from fairseq.modules import MultiheadAttention
+
+    parameter = next(model.parameters(), None)
+    if parameter is None or parameter.device.type != "cpu" or parameter.dtype != torch.bfloat16:
+        return 0
+    modules = [m for m in model.modules() if type(m) is MultiheadAttention and not m.use_xformers]
+    for module in modules:
+        module.skip_embed_dim_check = True  # fairseq's own condition for its own way
+    return len(modules)

@@ -4,7 +4,7 @@ A mend returns something true where it changed anything; None or False says that
 mend steps aside by itself once fairseq or torch no longer needs it.
 """
 
-from .attention import disable_encoder_fast_path, keep_unused_copies_zero
+from .attention import avoid_flash_attention_in_trainings, disable_encoder_fast_path, keep_unused_copies_zero
 from .checkpoints import (
     allow_checkpoint_globals,
     explain_failed_restarts,
@@ -117,7 +117,7 @@ MODULE_MENDS = {
     ],
     "fairseq.file_io": [copy_whole_files],
     "fairseq.models.distributed_fairseq_model": [leave_unused_copies_out_of_ddp],
-    "fairseq.trainer": [explain_failed_restarts],
+    "fairseq.trainer": [explain_failed_restarts, avoid_flash_attention_in_trainings],
     "fairseq.modules.transformer_layer": [disable_encoder_fast_path, keep_unused_copies_zero],
     "fairseq_cli.hydra_train": [
         one_line_errors_of_hydra,

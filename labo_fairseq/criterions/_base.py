@@ -18,7 +18,6 @@ from omegaconf import II
 
 from ..compat.precision import allow_bf16_products
 from ..errors import UserError, within
-from ..fairseq_models.attention import avoid_flash_attention
 from ..fairseq_models.projection import dense_logits, hidden_states, obstacle, unwrap
 from ..fairseq_models.suitability import check_batch, check_output, check_task
 from ..functional import RDrop, RowLoss, projection_loss, token_loss, with_z_loss
@@ -225,7 +224,7 @@ class LabelRegularizedCriterion(FairseqCriterion):
 
     def _uses_fused(self, model, reduce):
         if self._path is None:
-            self._adapt(model)
+            self._path = self._choose_path(model)
         # per-token losses of the fused path carry no gradient
         return self._path == "fused" and (reduce or not model.training)
 
@@ -237,12 +236,6 @@ class LabelRegularizedCriterion(FairseqCriterion):
             products = str(half or working_dtype(hidden.dtype)).removeprefix("torch.")
             logger.info("%s: products of the projection in %s (%s)", self.cfg._name, products, reason)
         return self._loss_kernel
-
-    def _adapt(self, model):
-        """Choose what fits the model, at its first batch."""
-        self._path = self._choose_path(model)
-        if avoid_flash_attention(model):
-            logger.info("%s: self-attention without torch's flash kernel (bfloat16 on a CPU)", self.cfg._name)
 
     def _choose_path(self, model):
         wanted = str(self.cfg.projection)

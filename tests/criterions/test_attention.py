@@ -1,4 +1,4 @@
-"""What the criterions take away from a step changes nothing but its time."""
+"""What is taken away from a step changes nothing but its time."""
 
 import copy
 
@@ -7,7 +7,7 @@ import torch
 from _models import build, make_model, run
 from fairseq.modules import MultiheadAttention
 
-from labo_fairseq.fairseq_models.attention import avoid_flash_attention
+from labo_fairseq.compat.attention import avoid_flash_attention
 from labo_fairseq.fairseq_models.projection import hidden_states
 
 
@@ -30,6 +30,7 @@ def test_a_bfloat16_model_on_a_cpu_computes_the_same_attention(two_layers, batch
 def test_its_gradients_are_as_near_to_float32s(task, two_layers, batch):
     exact = run(build(task, "label_smoothing"), two_layers, batch)[3]
     half = copy.deepcopy(two_layers).bfloat16()
+    avoid_flash_attention(half)
     grads = run(build(task, "label_smoothing"), half, batch)[3]
     assert all(m.skip_embed_dim_check for m in half.modules() if type(m) is MultiheadAttention)
     for name, grad in grads.items():
@@ -42,6 +43,16 @@ def test_other_models_are_left_alone(two_layers, dtype):
     model = copy.deepcopy(two_layers).to(dtype)
     assert avoid_flash_attention(model) == 0
     assert not any(m.skip_embed_dim_check for m in model.modules() if type(m) is MultiheadAttention)
+
+
+@pytest.mark.parametrize("flags", [["--bf16"], []])
+def test_every_training_in_bfloat16_on_a_cpu_avoids_it(run_cli, tiny_bin, tmp_path, flags):
+    """F47: fairseq's own criterion too; a float32 model keeps torch's kernel."""
+    done = run_cli(
+        *("fairseq-train", tiny_bin, "--arch", "transformer_tiny", "--optimizer", "adam", "--max-tokens", 300, "--cpu"),
+        *("--max-update", 1, "--save-dir", tmp_path, "--no-save", "--disable-validation", *flags),
+    )
+    assert done.returncode == 0 and ("without torch's flash kernel" in done.stderr) is bool(flags)
 
 
 def test_a_model_without_parameters_is_left_alone():
