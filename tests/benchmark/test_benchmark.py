@@ -51,6 +51,7 @@ def test_half_precision_beside_float32():
     assert rows["fairseq label_smoothed_cross_entropy in float32"]["median_ms"] > 0
 
 
+@pytest.mark.slow
 def test_steps():
     done = benchmark("step", *SMALL, "--layers", 1, "--json")
     assert done.returncode == 0, done.stderr

@@ -132,6 +132,7 @@ def test_a_fit_that_does_not_help_says_so(capsys, tiny_bin, checkpoints, tmp_pat
     assert log.count("labo calibrate: warning: ") == len(measures["warnings"])
 
 
+@pytest.mark.slow
 def test_sweep_goes_on_where_it_was_stopped(capsys, monkeypatch, tiny_bin, checkpoints, tmp_path):
     arguments = [tiny_bin, "--path", checkpoints[0], "--out", tmp_path, "--sweep", "--sweep-beams", "--json"]
     arguments += ["--sweep-beam", 2, "--sweep-temperatures"]

@@ -29,13 +29,14 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("thread", ["fetching", "waiting"])
+@pytest.mark.parametrize("thread", ["fetching", pytest.param("waiting", marks=pytest.mark.slow)])
 def test_the_process_ends_with_0(run_cli, thread):
     for _ in range(3):
         done = run_cli("python", "-c", PROGRAM, "with", thread)
         assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_without_the_mend_it_aborts(run_cli):
     codes = {run_cli("python", "-c", PROGRAM, "without", "fetching").returncode for _ in range(3)}
     assert any(codes), "not needed any more: remove the mend"

@@ -145,6 +145,7 @@ def test_validation_and_generation(train, run_cli, tiny_bin, tmp_path):
     assert generated.returncode == 0 and "BLEU4" in generated.stdout
 
 
+@pytest.mark.slow
 def test_language_modeling(run_cli, tiny_text, tmp_path):
     splits = [word for split in ("train", "valid") for word in (f"--{split}pref", tiny_text / f"{split}.en")]
     done = run_cli("fairseq-preprocess", "--only-source", *splits, "--destdir", tmp_path / "bin")
@@ -173,6 +174,7 @@ def test_precision_and_memory_options(train, tmp_path, options):
     assert len(losses) == 3 and max(losses.values()) < 10
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(run_cli, tiny_bin, tmp_path):
     """torchrun over gloo with legacy_ddp, the documented way on a CPU: the warm-up ends on both, losses are shared."""
     args = [tiny_bin, *MODEL, "--user-dir", USER_DIR, "--save-dir", tmp_path, "--max-update", 3, "--criterion", "labo"]
@@ -184,6 +186,7 @@ def test_two_processes_train_as_one(run_cli, tiny_bin, tmp_path):
     assert "P* in use from update 1" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_two_workers_log_the_ece_of_one(run_cli, tiny_bin, tmp_path):
     """Three validation batches on two workers: one of them has an empty batch in the second step."""
     args = [tiny_bin, *MODEL, "--user-dir", USER_DIR, "--save-dir", tmp_path, "--max-update", 2]

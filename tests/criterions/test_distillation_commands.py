@@ -56,6 +56,7 @@ def test_the_students_checkpoint_holds_the_student_alone(trained, tiny_bin):
     assert sizes == sum(tensor.numel() for tensor in alike.state_dict().values())
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(run_cli, trained, tiny_bin, teacher, tmp_path):
     """A batch each, against one process that accumulates both: the same losses, the same parameters."""
     log, folder = trained

@@ -76,6 +76,7 @@ def test_fairseq_reads_it(three, tmp_path, run_cli):
         assert "fr-en" in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_one_to_many(three, tmp_path):
     out = tmp_path / "out"
     assert prepare(three, out, source="en", target="de,fr") == 0

@@ -31,7 +31,7 @@ def text(tmp_path_factory):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--joined-dictionary", "--workers", "1"],
+        pytest.param(["--joined-dictionary", "--workers", "1"], marks=pytest.mark.slow),
         pytest.param(["--workers", "4"], marks=pytest.mark.slow),
         ["--joined-dictionary", "--workers", "3", "--thresholdsrc", "3"],
         pytest.param(["--only-source", "--workers", "2"], marks=pytest.mark.slow),

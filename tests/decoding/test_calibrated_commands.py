@@ -74,7 +74,14 @@ def refused(done, message):
     assert re.search(message, done.stderr.splitlines()[-1]), done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("count, flags", [(1, []), (2, []), (2, ["--score-reference"])])
+@pytest.mark.parametrize(
+    "count, flags",
+    [
+        pytest.param(1, [], marks=pytest.mark.slow),
+        (2, []),
+        pytest.param(2, ["--score-reference"], marks=pytest.mark.slow),
+    ],
+)
 def test_t_1_gives_the_bytes_of_stock_fairseq(generate, calibrate, checkpoints, count, flags):
     paths = checkpoints[:count]
     file = calibrate(*((path, Temperature(1.0)) for path in paths))
@@ -84,7 +91,7 @@ def test_t_1_gives_the_bytes_of_stock_fairseq(generate, calibrate, checkpoints, 
     assert len(lines(stock.stdout)) > 12 * 5 and lines(found.stdout) == lines(stock.stdout)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_t_1_in_the_scorer(translate, calibrate, checkpoints, count):
     paths = checkpoints[:count]
     file = calibrate(*((path, Temperature(1.0)) for path in paths))
@@ -159,6 +166,7 @@ def test_interactive(generate, calibrate, checkpoints, tiny_text):
         assert float(value) == pytest.approx(float(confidence[1][name]), abs=2e-4)
 
 
+@pytest.mark.slow
 def test_ensemble_weights(translate, calibrate, checkpoints):
     """A weight near 1 leaves the one model; the order of the members in the file does not matter."""
     file = calibrate((checkpoints[1], Temperature(1.4)), (checkpoints[0], Temperature(0.7)))
