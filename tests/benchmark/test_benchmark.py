@@ -91,6 +91,7 @@ def test_the_profile_of_a_step_adds_up():
 
 
 @needs_torchvision
+@pytest.mark.slow
 def test_image_updates():
     flags = ["--batch-size", 64, "--repetitions", 2, "--threads", 1, "--arch", "fully_connected"]
     done = benchmark("images", *flags, "--json")

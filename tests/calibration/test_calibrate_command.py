@@ -238,6 +238,7 @@ def test_an_empty_validation_set(capsys, run_cli, tiny_text, tiny_bin, checkpoin
     assert code == 2 and ".bin: no sentences" in last_line(log)
 
 
+@pytest.mark.slow
 def test_a_model_without_a_plain_projection_says_what_to_do(capsys, run_cli, tiny_bin, tmp_path):
     flags = [flag for flag in TRAIN if flag not in ("--share-all-embeddings", "--criterion", "cross_entropy")]
     flags += [

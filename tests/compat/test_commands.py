@@ -37,6 +37,7 @@ def test_start_from_a_checkpoint_with_everything_reset(run_cli, trained, train_a
     assert "Loaded checkpoint" in text and "num_updates: 1 >= max_update: 1" in text
 
 
+@pytest.mark.slow
 def test_finetune_from_model(run_cli, trained, train_args, tmp_path):
     args = train_args(tmp_path, 1, "--finetune-from-model", trained / "checkpoint_best.pt")
     assert "loading pretrained model from" in output_of(run_cli("fairseq-train", *args))

@@ -168,7 +168,10 @@ def test_a_stock_run_resumes_under_labo_and_back(train, tmp_path):
     assert set(inner_losses(train("label_smoothed_cross_entropy", [], tmp_path, 5))) == {5}
 
 
-@pytest.mark.parametrize("options", [["--bf16"], ["--checkpoint-activations", "--bf16-products"]])
+@pytest.mark.parametrize(
+    "options",
+    [["--bf16"], pytest.param(["--checkpoint-activations", "--bf16-products"], marks=pytest.mark.slow)],
+)
 def test_precision_and_memory_options(train, tmp_path, options):
     losses = inner_losses(train("labo", ["--smoothing-warmup-updates", 1, *options], tmp_path, 3))
     assert len(losses) == 3 and max(losses.values()) < 10
