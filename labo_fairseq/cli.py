@@ -106,6 +106,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self.register("type", int, whole_number)
+        self._given = []
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse; keeps the words, in which error() looks for a flag with a typo."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._given, namespace)
+
+    def error(self, message):
+        """As argparse, with the name that was meant where a flag or a choice has a typo."""
+        from .compat.command_line import nearest  # only here: `labo --help` is instant
+
+        super().error(message + nearest(message, self._given, list(self._option_string_actions)))
 
     def print_help(self, file=None):
         """As argparse, which would be silent where the help cannot be written."""

@@ -197,6 +197,11 @@ def looks_tokenized(lines):
 
 def check_counts(hypotheses, references, hypothesis_name="hypotheses", reference_name="references"):
     """Raises UserError where the two differ in length, with both counts and the first line without a partner."""
+    for name, lines, other in ((hypothesis_name, hypotheses, references), (reference_name, references, hypotheses)):
+        if other and not lines:
+            raise UserError(
+                f"{name}: is empty, where {len(other)} sentences belong: did the command that writes it fail?"
+            )
     if len(hypotheses) != len(references):
         first = min(len(hypotheses), len(references))
         raise UserError(

@@ -1,5 +1,6 @@
 """The systems that a command compares: `--system NAME=FILE`, texts or generate logs, one file per training seed."""
 
+import html
 from dataclasses import dataclass
 
 from ..errors import UserError
@@ -9,6 +10,7 @@ from ..records.text import read_text, split_lines
 from . import bleu
 
 _SHOWN = 5  # how many ids a warning lists
+_FEWEST_TARGETS = 10  # fewer say nothing about whose references they are
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def texts(system, references, reference_name, tokenized=False, detokenized_as=No
     """
     lines = system.tokenized() if tokenized else system.detokenized()
     bleu.check_counts(lines, references, system.file, reference_name)
+    _warn_of_other_references(system, references, reference_name)
     empty = [i for i, line in enumerate(lines) if not line.strip()]
     if len(empty) == len(lines):
         raise UserError(f"{system.file}: every translation is empty: generate again")
@@ -104,6 +107,23 @@ def texts(system, references, reference_name, tokenized=False, detokenized_as=No
             "give --language XX and it is detokenized first, generate with --tokenizer moses, or use --tokenized"
         )
     return lines
+
+
+def _warn_of_other_references(system, references, reference_name):
+    """The T- lines of a log are its references in tokens. Where hardly one has the same letters, these are others."""
+    targets = [sentence.target for sentence in system.sentences or ()]
+    if len(targets) < _FEWEST_TARGETS or None in targets:
+        return
+    pairs = zip(bleu.remove_subwords(targets), references, strict=True)
+    if sum(_letters(target) == _letters(reference) for target, reference in pairs) < len(targets) / 10:
+        warn(
+            f"{system.file}: its own references (T- lines) are not the lines of {reference_name}: "
+            "is that of another language or test set?"
+        )
+
+
+def _letters(text):
+    return [character for character in html.unescape(text).casefold() if character.isalnum()]
 
 
 def read_lines(file, what="the text"):

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import re
+import sys
 
 from .errors import UserError
 
@@ -59,6 +60,21 @@ def explain(message, parser):
         known = f"did you mean {near[0]}?" if near else "not with this task, model and criterion: see --help"
         return f"{unknown[1]}: no such flag: {known}"
     return f"{' '.join(message.split())}: see --help"
+
+
+def nearest(message, given, flags):
+    """What was meant, to follow argparse's message, where a given flag or the choice is nearly a known one."""
+    choice = _CHOICE.search(message)
+    if choice:
+        pairs = [(choice[2], re.findall(r"[\w.-]+", choice[3]))]
+    else:
+        unknown = [word.partition("=")[0] for word in given if word.startswith("--") and word != "--"]
+        pairs = [(word, flags) for word in unknown if word not in flags]
+    for word, known in pairs:
+        near = difflib.get_close_matches(word, known, 1)
+        if near:
+            return f"; {word}: did you mean {near[0]}?"
+    return ""
 
 
 def remedy(kind, given, choices, user_dir=ADD_USER_DIR):
@@ -139,6 +155,22 @@ def _package_folder(name):
     except (ImportError, ValueError):
         return name
     return spec.submodule_search_locations[0] if spec and spec.submodule_search_locations else name
+
+
+def forgotten(error):
+    """F48: tracebacks `Could not infer language pair` for a folder with binaries in bin/, `optimizer is required!`.
+
+    One line with the remedy, or None for other errors.
+    """
+    text = str(error)
+    if text.startswith("Could not infer language pair"):
+        folders = [word for word in sys.argv[1:] if os.path.isdir(os.path.join(word, "bin"))]
+        remedy = (
+            f"did you mean {os.path.join(folders[0], 'bin')}?" if folders else "give the folder of train.XX-YY.XX.bin"
+        )
+        return f"no binaries of a language pair in the data folder: {remedy}"
+    missing = re.fullmatch(r"([a-z_]+) is required!", text)
+    return f"--{missing[1].replace('_', '-')}: is missing: choose one, as --optimizer adam" if missing else None
 
 
 def is_about_flags(error):

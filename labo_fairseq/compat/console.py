@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 
-from .command_line import is_about_flags
+from .command_line import forgotten, is_about_flags
 from .errors import UserError
 
 EXIT_CODE = 2
@@ -157,7 +157,10 @@ def _mistake_behind(error):
     """
     if type(error) is Exception and error.__context__ is not None:
         error = error.__context__
-    return error if getattr(error, "labo_user_error", False) or is_about_flags(error) else None
+    if getattr(error, "labo_user_error", False) or is_about_flags(error):
+        return error
+    line = forgotten(error) if type(error) in (Exception, ValueError) else None
+    return UserError(line) if line else None
 
 
 def _one_line(mistake):

@@ -212,11 +212,22 @@ def _config(line):
     try:
         tree = ast.parse(line[start:], mode="eval").body
         sections = {key.value: value for key, value in zip(tree.keys, tree.values, strict=True)}
-        found = {name: ast.literal_eval(sections[name]) for name in ("criterion", "optimization")}
+        found = {name: _settings(sections[name]) for name in ("criterion", "optimization")}
     except (SyntaxError, ValueError, AttributeError, KeyError, TypeError, RecursionError, MemoryError):
         return None
-    whole = all(isinstance(settings, dict) for settings in found.values())
-    return found if whole and isinstance(found["criterion"].get("_name"), str | None) else None
+    return found if isinstance(found["criterion"].get("_name"), str | None) else None
+
+
+def _settings(section):
+    """{name: value} of one section. A choice stands there without quotes (`'smoothing_mass': adaptive`)."""
+    return {
+        ast.literal_eval(key): _word(value) if isinstance(value, ast.Name | ast.BinOp) else ast.literal_eval(value)
+        for key, value in zip(section.keys, section.values, strict=True)
+    }
+
+
+def _word(value):
+    return ast.unparse(value).replace(" ", "")
 
 
 def _number(value):

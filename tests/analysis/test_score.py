@@ -142,7 +142,7 @@ def test_tokenized_text_is_warned_about(folder):
         (["--reference", "gen.txt", "--system", "s=gen.txt"], "gen.txt: is a generate log"),
         (["--reference", "ref.txt", "--system", "s=none.txt"], "none.txt: No such file"),
         (["--reference", "ref.txt", "--system", "s=."], ".: Is a directory"),
-        (["--reference", "ref.txt", "--system", "s=empty.txt"], "empty.txt: 0 sentences, but ref.txt has 3"),
+        (["--reference", "ref.txt", "--system", "s=empty.txt"], "empty.txt: is empty, where 3 sentences belong"),
         (["--reference", "empty.txt", "--system", "s=empty.txt"], "empty.txt: no sentences"),
         (["--reference", "ref.txt", "--system", "s=latin1.txt"], "latin1.txt:2: not UTF-8"),
         (["--reference", "ref.txt", "--system", "s=hyp.txt", "--width", "-1"], "--width: -1"),
@@ -303,3 +303,15 @@ def test_test_sets_that_cannot_be_had(tmp_path, flags, message):
     done = labo("score", *flags, "--system", "a=hyp", cwd=tmp_path, env=nowhere)
     assert done.returncode == 2 and done.stderr.startswith("labo score: ") and len(done.stderr.splitlines()) == 1
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("reference, warned", [("Dog number {} runs.", False), ("Hund Nummer {} läuft.", True)])
+def test_references_of_another_language_are_warned_about(folder, reference, warned):
+    """The log's T- lines tell which references are its own, whatever their tokens, subwords and case are."""
+    sentences = range(12)
+    log = "".join(f"S-{i}\tx\nT-{i}\tdo@@ g number {i} runs .\nH-{i}\t-1\ta dog\nD-{i}\t-1\ta dog\n" for i in sentences)
+    write(folder / "dogs.txt", log)
+    write(folder / "dogs.ref", "".join(reference.format(i) + "\n" for i in sentences))
+    result = labo("score", "--reference", "dogs.ref", "--system", "s=dogs.txt", cwd=folder)
+    assert result.returncode == 0
+    assert ("its own references (T- lines) are not the lines of dogs.ref" in result.stderr) is warned

@@ -32,6 +32,23 @@ def test_no_flag_can_be_abbreviated(name):
     assert all(one.allow_abbrev is False for one in parsers(parser))
 
 
+@pytest.mark.parametrize(
+    "line, near",
+    [
+        ("score --sytem a=b --reference r", "--sytem: did you mean --system?"),
+        ("score --signifcance both --reference r --system a=b", "--signifcance: did you mean --significance?"),
+        ("scor", "scor: did you mean score?"),
+        ("prepare file", "file: did you mean files?"),
+        ("experiment run x --jbos=2", "--jbos: did you mean --jobs?"),
+        ("calibrate data --path x --calibrator temprature", "temprature: did you mean temperature?"),
+    ],
+)
+def test_a_typo_is_named_with_what_was_meant(capsys, line, near):
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    assert end.value.code == 2 and capsys.readouterr().err.splitlines()[-1].endswith(f"; {near}")
+
+
 def test_no_other_parser_takes_abbreviations():
     """Of the modules that scripts call, and of the examples: every ArgumentParser says so."""
     calls = [

@@ -1,4 +1,4 @@
-"""F41-F46: a wrong command line of fairseq ends with one line that says what to do."""
+"""F41-F48: a wrong command line of fairseq ends with one line that says what to do."""
 
 import argparse
 
@@ -157,3 +157,19 @@ def test_where_hydra_names_the_plugin(tmp_path, monkeypatch, arguments, folder):
     (tmp_path / "conf/mine.yaml").write_text("common: {user_dir: three, cpu: true}\n")
     (tmp_path / "conf/other.yaml").write_text("common: [\n")
     assert hydra_line._user_dir(arguments) == folder
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "no binaries of a language pair in the data folder: did you mean {0}/bin?"),
+        (["-s", "de", "-t", "en"], "--optimizer: is missing: choose one, as --optimizer adam"),
+    ],
+)
+def test_what_was_forgotten_is_one_line(run_cli, tiny_bin, tmp_path, flags, message):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "bin").symlink_to(tiny_bin)
+    data = folder / "bin" if flags else folder
+    done = run_cli("fairseq-train", data, "--arch", "transformer_tiny", "--max-tokens", 300, "--cpu", *flags)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"fairseq-train: {message.format(folder)}")

@@ -138,6 +138,14 @@ def test_other_files_are_refused(tmp_path, text):
         read_train_log(write(tmp_path / "train.log", text))
 
 
+def test_choices_stand_without_quotes(tmp_path):
+    """As fairseq prints an enumeration; a real log of `fairseq-train --criterion labo` has two of them."""
+    settings = "'projection': auto, 'smoothing_mass': adaptive, 'form': two-words, 'rho': 0.5"
+    log = read(tmp_path, CONFIG.replace("'rho': 0.5", settings), inner(10))
+    words = {"projection": "auto", "smoothing_mass": "adaptive", "form": "two-words"}
+    assert log.criterion == {"_name": "labo", **words, "rho": 0.5} and log.max_update == 1200
+
+
 @pytest.mark.parametrize(
     ("whole", "damaged"),
     [
