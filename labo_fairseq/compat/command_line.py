@@ -158,11 +158,14 @@ def _package_folder(name):
 
 
 def forgotten(error):
-    """F48: tracebacks `Could not infer language pair` for a folder with binaries in bin/, `optimizer is required!`.
+    """F48: tracebacks `Could not infer language pair` for a folder with binaries in bin/, `optimizer is required!`, and
+    `KeyError: None` of fairseq-validate without --task.
 
     One line with the remedy, or None for other errors.
     """
     text = str(error)
+    if isinstance(error, KeyError):
+        return "--task: is missing: add --task translation, or that of the training" if error.args == (None,) else None
     if text.startswith("Could not infer language pair"):
         folders = [word for word in sys.argv[1:] if os.path.isdir(os.path.join(word, "bin"))]
         remedy = (

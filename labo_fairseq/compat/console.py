@@ -159,7 +159,7 @@ def _mistake_behind(error):
         error = error.__context__
     if getattr(error, "labo_user_error", False) or is_about_flags(error):
         return error
-    line = forgotten(error) if type(error) in (Exception, ValueError) else None
+    line = forgotten(error) if type(error) in (Exception, KeyError, ValueError) else None
     return UserError(line) if line else None
 
 

@@ -173,3 +173,9 @@ def test_what_was_forgotten_is_one_line(run_cli, tiny_bin, tmp_path, flags, mess
     data = folder / "bin" if flags else folder
     done = run_cli("fairseq-train", data, "--arch", "transformer_tiny", "--max-tokens", 300, "--cpu", *flags)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"fairseq-train: {message.format(folder)}")
+
+
+def test_fairseq_validate_without_a_task(run_cli, tiny_bin):
+    done = run_cli("fairseq-validate", tiny_bin, "--path", "none.pt", "--cpu")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("fairseq-validate: --task: is missing: add --task translation")
