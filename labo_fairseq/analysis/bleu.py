@@ -196,13 +196,14 @@ def looks_tokenized(lines):
 
 
 def check_counts(hypotheses, references, hypothesis_name="hypotheses", reference_name="references"):
-    """Raises UserError where the two differ in length, with both counts and the first line without a partner."""
-    for name, lines, other in ((hypothesis_name, hypotheses, references), (reference_name, references, hypotheses)):
-        if other and not lines:
-            raise UserError(
-                f"{name}: is empty, where {len(other)} sentences belong: did the command that writes it fail?"
-            )
+    """Raises UserError where the two differ in length: the empty one, or both counts and the first without a partner."""
     if len(hypotheses) != len(references):
+        for name, lines in ((hypothesis_name, hypotheses), (reference_name, references)):
+            if not lines:
+                wanted = max(len(hypotheses), len(references))
+                raise UserError(
+                    f"{name}: is empty, where {wanted} sentences belong: did the command that writes it fail?"
+                )
         first = min(len(hypotheses), len(references))
         raise UserError(
             f"{hypothesis_name}: {len(hypotheses)} sentences, but {reference_name} has {len(references)}: the first "

@@ -7,7 +7,7 @@ import pickle
 import re
 import zipfile
 
-from .command_line import forgotten
+from .command_line import without_binaries
 from .errors import UserError
 from .literals import NoLiteral
 from .workers import LOST_WORKER
@@ -209,7 +209,7 @@ def _misfit(error):
         )
     if isinstance(error, RuntimeError) and "Error(s) in loading state_dict" in text:
         return f"its parameters do not fit its settings ({_reason(error)}): it was changed or damaged: use another"
-    if line := forgotten(error):
+    if line := without_binaries(text):
         return line
     return f"its model cannot be built ({_reason(error)}): its settings need other data, packages or --user-dir"
 

@@ -166,14 +166,19 @@ def forgotten(error):
     text = str(error)
     if isinstance(error, KeyError):
         return "--task: is missing: add --task translation, or that of the training" if error.args == (None,) else None
-    if text.startswith("Could not infer language pair"):
-        folders = [word for word in sys.argv[1:] if os.path.isdir(os.path.join(word, "bin"))]
-        remedy = (
-            f"did you mean {os.path.join(folders[0], 'bin')}?" if folders else "give the folder of train.XX-YY.XX.bin"
-        )
-        return f"no binaries of a language pair in the data folder: {remedy}"
-    missing = re.fullmatch(r"([a-z_]+) is required!", text)
-    return f"--{missing[1].replace('_', '-')}: is missing: choose one, as --optimizer adam" if missing else None
+    if missing := re.fullmatch(r"([a-z_]+) is required!", text):
+        return f"--{missing[1].replace('_', '-')}: is missing: choose one, as --optimizer adam"
+    return without_binaries(text)
+
+
+def without_binaries(text):
+    """One line about a data folder for the message `Could not infer language pair`, None for others."""
+    if not text.startswith("Could not infer language pair"):
+        return None
+    inside = [os.path.join(word, "bin") for word in sys.argv[1:]]
+    found = next((folder for folder in inside if os.path.isdir(folder)), None)
+    remedy = f"did you mean {found}?" if found else "give the folder of train.XX-YY.XX.bin"
+    return f"no binaries of a language pair in the data folder: {remedy}"
 
 
 def is_about_flags(error):
