@@ -196,7 +196,7 @@ def looks_tokenized(lines):
 
 
 def check_counts(hypotheses, references, hypothesis_name="hypotheses", reference_name="references"):
-    """Raises UserError where the two differ in length: the empty one, or both counts and the first without a partner."""
+    """Raises UserError where the two differ in length, with both counts and the first line without a partner."""
     if len(hypotheses) != len(references):
         for name, lines in ((hypothesis_name, hypotheses), (reference_name, references)):
             if not lines:
