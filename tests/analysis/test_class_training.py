@@ -74,6 +74,7 @@ def report(runs, out, *flags):
     return (out / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_figure_has_its_numbers(runs, tmp_path, capsys):
     out = tmp_path / "report"
     page = report(runs, out)

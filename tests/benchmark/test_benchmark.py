@@ -69,6 +69,7 @@ def test_steps_in_half_precision_beside_float32():
     assert "fairseq label_smoothed_cross_entropy in float32" in rows
 
 
+@pytest.mark.slow
 def test_the_profile_of_a_step_adds_up():
     done = benchmark("step", *SMALL, "--layers", 1, "--profile", "--only", "labo adaptive", "--json")
     assert done.returncode == 0, done.stderr

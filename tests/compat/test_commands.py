@@ -23,6 +23,7 @@ def test_resume(run_cli, trained, train_args, tmp_path):
     assert_resumed(output_of(run_cli("fairseq-train", *train_args(folder, 6, bleu=True))), 6)
 
 
+@pytest.mark.slow
 def test_resume_of_two_processes(run_two, trained_by_two, train_args, tmp_path):
     folder = shutil.copytree(trained_by_two, tmp_path / "run")
     done = run_two(Path(sys.executable).with_name("fairseq-train"), *train_args(folder, 6, bleu=True))
@@ -69,6 +70,7 @@ def test_interactive_buffered(run_cli, tiny_bin, trained, tmp_path):
     assert re.findall(r"^H-(\d+)\t", text, re.MULTILINE) == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_score(run_cli, tiny_text):
     same = ["--sys", tiny_text / "test.en", "--ref", tiny_text / "test.en"]
     assert "BLEU4 = 100.00" in output_of(run_cli("fairseq-score", *same))

@@ -76,6 +76,7 @@ def test_bad_values_end_with_one_line_and_exit_code_2(train, tmp_path, criterion
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_priors_are_counted_on_the_target_side(train, tmp_path, tiny_bin):
     """The dictionary is joined: source types and the sentence ends must not be counted from it."""
     from types import SimpleNamespace

@@ -99,6 +99,7 @@ def test_t_1_in_the_scorer(translate, calibrate, checkpoints, count):
     assert lines(translate(paths, "--score-reference", *task("--calibration", file))) == lines(stock)
 
 
+@pytest.mark.slow
 def test_a_scalar_is_fairseqs_own_temperature_for_one_model(translate, calibrate, checkpoints):
     """fairseq's --temperature is an independent implementation of the scalar, in beam search."""
     stock = translate(checkpoints[:1], "--temperature", 1.7)
@@ -131,6 +132,7 @@ def test_alignments(translate, calibrate, checkpoints):
     assert "A-0\t" in found and lines(found) == lines(stock)
 
 
+@pytest.mark.slow
 def test_sentence_confidence_follows_each_hypothesis(translate, calibrate, checkpoints):
     file = calibrate((checkpoints[0], Temperature(0.8)), sentence_confidence=CONFIDENCE)
     flags = task("--calibration", file, "--nbest", 2)

@@ -452,6 +452,7 @@ def two_directions(content, tiny_corpus, tmp_path):
     return content
 
 
+@pytest.mark.slow
 def test_one_model_of_two_directions(experiment, two_directions, out):
     two_directions["methods"]["labo"]["rho"] = [0.5, 1]
     two_directions["decode"]["lenpen"] = [1, 2]

@@ -62,7 +62,13 @@ def value_and_gradients(loss, model):
 # --- all of them ---
 
 
-@pytest.mark.parametrize("name, flags", METHODS.items())
+@pytest.mark.parametrize(
+    "name, flags",
+    [
+        pytest.param(*row, id=row[0], marks=() if row[0] == "beta_smoothing" else pytest.mark.slow)
+        for row in METHODS.items()
+    ],
+)
 def test_they_learn_and_resume_where_they_stopped(name, flags, tmp_path):
     """Stopped in the second epoch of 21 updates: weights, averaged weights and table go on as if nothing had been."""
     best = "--best-checkpoint-metric accuracy --maximize-best-checkpoint-metric --dropout 0.1".split()
