@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from ..errors import UserError
 from ..measures.calibration import BINS, auroc, bin_sums, ece, risk_coverage, risk_coverage_area
@@ -30,6 +28,10 @@ def features(log_probs: Any) -> np.ndarray:
     return np.array([scores.mean(), scores.min(), np.log(len(scores))])
 
 
+def _sigmoid(z):
+    return np.exp(-np.logaddexp(0.0, -z))  # without overflow at either end
+
+
 @dataclass(frozen=True)
 class SentenceConfidence:
     """P(good) = 1/(1 + exp(−(bias + weights · features))).
@@ -44,11 +46,13 @@ class SentenceConfidence:
 
     def probability(self, log_probs: Any) -> float:
         """P(good) in [0, 1] of a hypothesis; see `features`."""
-        return float(expit(features(log_probs) @ np.array(self.weights) + self.bias))
+        return float(_sigmoid(features(log_probs) @ np.array(self.weights) + self.bias))
 
     @classmethod
     def fit(cls, rows: Any, good: np.ndarray, chrf: float) -> "SentenceConfidence":
         """The maximum-likelihood model (with a slight ridge) of features (N, 3) and labels (N,), of both classes."""
+        from scipy.optimize import minimize  # only here: every training and decoding reads this module as it starts
+
         rows, good = np.asarray(rows, dtype=np.float64), np.asarray(good, dtype=np.float64)
         mean, scale = rows.mean(0), rows.std(0) + 1e-9
         x = np.column_stack([np.ones(len(rows)), (rows - mean) / scale])
@@ -58,7 +62,7 @@ class SentenceConfidence:
             """Negative log-likelihood with the ridge, and its gradient."""
             z = x @ theta
             value = np.logaddexp(0, z).sum() - good @ z + (ridge * theta**2).sum() / 2
-            return value, x.T @ (expit(z) - good) + ridge * theta
+            return value, x.T @ (_sigmoid(z) - good) + ridge * theta
 
         theta = minimize(objective, np.zeros(x.shape[1]), jac=True, method="BFGS", options={"gtol": 1e-8}).x
         weights = theta[1:] / scale

@@ -97,9 +97,16 @@ def test_before_is_what_fairseq_validates(run_cli, capsys, tiny_bin, checkpoints
 
 
 @pytest.mark.parametrize(
-    "kind, calibrator", [("temperature", Temperature), ("grouped", Grouped), ("adaptive", Adaptive)]
+    "kind, calibrator, objective",
+    [
+        ("temperature", Temperature, "ece"),
+        ("grouped", Grouped, "nll"),
+        ("adaptive", Adaptive, "nll"),
+        pytest.param("temperature", Temperature, "nll", marks=pytest.mark.slow),
+        pytest.param("grouped", Grouped, "ece", marks=pytest.mark.slow),
+        pytest.param("adaptive", Adaptive, "ece", marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("objective", ["nll", "ece"])
 def test_every_calibrator_of_an_ensemble(capsys, tiny_bin, checkpoints, tmp_path, kind, calibrator, objective):
     code, shown, _ = calibrate(
         *(capsys, tiny_bin, "--path", ":".join(map(str, checkpoints)), "--out", tmp_path, "--json"),

@@ -45,7 +45,7 @@ def test_other_models_are_left_alone(two_layers, dtype):
     assert not any(m.skip_embed_dim_check for m in model.modules() if type(m) is MultiheadAttention)
 
 
-@pytest.mark.parametrize("flags", [["--bf16"], []])
+@pytest.mark.parametrize("flags", [["--bf16"], pytest.param([], marks=pytest.mark.slow)])
 def test_every_training_in_bfloat16_on_a_cpu_avoids_it(run_cli, tiny_bin, tmp_path, flags):
     """F47: fairseq's own criterion too; a float32 model keeps torch's kernel."""
     done = run_cli(

@@ -19,6 +19,10 @@ MODEL = (
 ).split()
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def train(run_cli, tiny_bin):
     """Function: fairseq-train with a criterion, its flags and a save folder -> CompletedProcess."""
@@ -58,14 +62,14 @@ def test_the_warm_up_survives_a_resume(train, tmp_path):
     "criterion, flags, updates, message",
     [
         ("labo", ["--rho", "1.5"], 6, "--rho: 1.5 is out of range"),
-        ("labo", ["--smoothing-temperature", "0"], 6, "--smoothing-temperature: 0.0 is out of range"),
+        slow("labo", ["--smoothing-temperature", "0"], 6, "--smoothing-temperature: 0.0 is out of range"),
         (
             "labo",
             ["--smoothing-warmup-updates", 5000],
             6,
             "--smoothing-warmup-updates: 5000 is not below --max-update 6",
         ),
-        ("label_smoothing", ["--label-smoothing", "2"], 6, "--label-smoothing: 2.0 is out of range"),
+        slow("label_smoothing", ["--label-smoothing", "2"], 6, "--label-smoothing: 2.0 is out of range"),
         ("label_smoothing", ["--smoothing-prior", "unigram", "--prior-counts", "nowhere"], 6, "--prior-counts nowhere"),
     ],
 )
@@ -161,6 +165,7 @@ def test_language_modeling(run_cli, tiny_text, tmp_path):
         assert len(losses) == 2
 
 
+@pytest.mark.slow
 def test_a_stock_run_resumes_under_labo_and_back(train, tmp_path):
     """Same parameters, same optimizer groups: a run of fairseq's own criterion goes on under ours."""
     inner_losses(train("label_smoothed_cross_entropy", ["--label-smoothing", 0.1], tmp_path, 2))

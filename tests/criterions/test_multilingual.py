@@ -67,8 +67,14 @@ def batches(trainer, split):
     return list(iterator.next_epoch_itr(shuffle=False))
 
 
-@pytest.mark.parametrize("name", CRITERIONS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task, name",
+    [
+        pytest.param(task, name, marks=() if task == "multilingual_translation" or name == "labo" else pytest.mark.slow)
+        for task in TASKS
+        for name in CRITERIONS
+    ],
+)
 def test_three_updates_fused_and_dense_end_at_the_same_parameters(two_pairs, task, name):
     flags = CRITERIONS[name] | ({"smoothing_warmup_updates": 2} if name == "labo" else {})
     ends = []

@@ -287,7 +287,10 @@ def test_multi30k_says_where_its_text_comes_from():
     assert "research" in multi30k.Corpus.README
 
 
-@pytest.mark.parametrize("name", ["{here}/a,b", "c,", ",d,e", "x y,z", "-n,", "k:l,m"])
+@pytest.mark.parametrize(
+    "name",
+    ["{here}/a,b", "-n,", "k:l,m", *(pytest.param(name, marks=pytest.mark.slow) for name in ("c,", ",d,e", "x y,z"))],
+)
 def test_any_name_of_the_output_folder(name, prepare, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = name.format(here=tmp_path)

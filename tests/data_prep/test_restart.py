@@ -81,7 +81,7 @@ def test_killed_at_ten_random_moments_on_the_whole_corpus(tmp_path):
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_same_lines(workers, tmp_path):
     pairs = [*ted.sentences(6000, 1), *ted.ODD] * 2
     text = [german for german, _ in pairs]
