@@ -112,7 +112,7 @@ def runs_of(args):
     if args.direction and not args.data:
         raise UserError("--direction: is one of the corpus of --data: give both")
     translations = {}
-    for name, file in _pairs("--system", args.system):
+    for name, file in named_paths("--system", args.system):
         if file in translations.setdefault(name, []):
             raise UserError(f"--system: {name}={file}: given twice: each training seed has a file of its own")
         translations[name].append(file)
@@ -125,14 +125,15 @@ def runs_of(args):
 def _once(flag, arguments):
     """{name: path} of NAME=PATH arguments, each name once."""
     found = {}
-    for name, path in _pairs(flag, arguments):
+    for name, path in named_paths(flag, arguments):
         if name in found:
             raise UserError(f"{flag}: {name}: given twice: give one for each system")
         found[name] = path
     return found
 
 
-def _pairs(flag, arguments):
+def named_paths(flag, arguments):
+    """Pairs (name, path) of NAME=PATH arguments. Raises UserError."""
     for argument in arguments:
         name, equals, path = argument.partition("=")
         if not (name and equals and path):

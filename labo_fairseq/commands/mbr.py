@@ -35,15 +35,14 @@ from pathlib import Path
 from ..analysis.bleu import check_tokenizer
 from ..decoding import mbr, utilities
 from ..errors import UserError, above
-from ..files import write_aside
 from ..records.generate_log import log_lines, read_generate_log
+from ..records.mbr import COLUMNS, write_choices, write_fit
 from ..records.tables import table_of
 from ..records.text import read_text, split_lines
 from .translate import add_search_arguments, at_least, print_in_order, search_of
 
 UTILITIES = ("chrf", "bleu", "comet")
 WEIGHTS = ("uniform", "model", "calibrated")
-REPORTED = ("candidates", "texts", "rank", "weight", "utility")
 SAMPLES = 32
 
 
@@ -230,7 +229,7 @@ def _bar(sentences=None, total=None):
 
 def _fit(args, utility, candidates):
     found = mbr.fit(_bar(candidates), _references(args, candidates), utility)
-    mbr.save_temperature(found, utility, len(candidates), args.fit_temperature)
+    write_fit(found, args.fit_temperature)
     note = f"T = {found.temperature:.4g} for {utility.signature}, {len(candidates)} sentences: {args.fit_temperature}"
     print(json.dumps(found._asdict(), indent=1) if args.json else table_of("", found.rows, notes=[note]).as_tsv())
     return 0
@@ -259,6 +258,5 @@ def _say(args, choices, seconds):
         file=sys.stderr,
     )
     if args.report:
-        rows = [{"id": c.sentence.id, **{name: getattr(c, name) for name in REPORTED}} for c in choices]
-        with write_aside(args.report) as stream:
-            stream.write((json.dumps(rows, indent=1) if args.json else table_of("", rows).as_tsv()) + "\n")
+        rows = [{"id": c.sentence.id, **{name: getattr(c, name) for name in COLUMNS[1:]}} for c in choices]
+        write_choices(rows, args.report, args.json)

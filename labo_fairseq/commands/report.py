@@ -2,7 +2,7 @@
 
   labo report runs/multi30k.en-de.u2500/label_smoothed_cross_entropy runs/multi30k.en-de.u2500/labo --out report
   labo report --system ls=ls.gen.txt --system labo=labo.gen.txt --data data/en-de --log labo=labo.log
-  labo report --system ls=ls.gen.txt --system mbr=mbr.txt
+  labo report --system beam=beam5.txt --system mbr=mbr.txt --mbr mbr=mbr.tsv --mbr mbr=mbr.json
 
 RUN is the folder of a training, as scripts/quickstart.sh writes it or an ordinary --save-dir (see `labo table --help`);
 --system names the output of fairseq-generate (or of `labo translate`, `labo mbr`, or plain lines) of one system. Any
@@ -15,7 +15,8 @@ the T- and S- lines of the logs. Frequency splits, and tokens of logs without su
 
 --calibration NAME=DIR, the folder of `labo calibrate`, adds reliability diagrams and sweeps, and shades the tokens by
 their calibrated probabilities; a run with such a folder inside needs no flag. Give it for translations that were
-decoded without --calibration. Image classifiers are shown where `labo classify-report` has measured them.
+decoded without --calibration. --mbr adds what `labo mbr` has tried and chosen. Image classifiers are shown where
+`labo classify-report` has measured them.
 
 Writes OUT/report.html, which is complete by itself, and the same figures and tables as OUT/*.png and OUT/*.tsv. Prints
 the page's path and size.
@@ -25,11 +26,13 @@ from ..analysis import bleu, systems
 from ..analysis.frequency import USUALLY_UNKNOWN
 from ..errors import UserError
 from ..figures.report import Settings, write_report
+from ..records.mbr import read_mbr
 from .arguments import (
     add_reference_arguments,
     add_run_arguments,
     add_significance_arguments,
     check_significance_arguments,
+    named_paths,
     references_of,
     runs_of,
 )
@@ -41,6 +44,10 @@ def add_arguments(parser):
     parser.add_argument(
         "--calibration", metavar="NAME=DIR", action="append", default=[],
         help="folder of `labo calibrate` for a system; can be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mbr", metavar="NAME=FILE", action="append", default=[],
+        help="what `labo mbr --report` or `--fit-temperature` wrote; can be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--out", metavar="DIR", default="report", help="folder for the page, the figures and the tables"
@@ -79,7 +86,8 @@ def run(args):
     chosen = Settings(
         args.out, args.title, args.examples, args.size, args.max_unknown,
         args.significance, args.samples, args.trials, args.seed,
-        references, tokenize, sources, args.language, args.lowercase, segmenter_of,
+        references, tokenize, sources, args.language, args.lowercase,
+        [(name, read_mbr(file)) for name, file in named_paths("--mbr", args.mbr)], segmenter_of,
     )  # fmt: skip
     print(write_report(runs, chosen))
     return 0

@@ -12,7 +12,6 @@ compared.
 """
 
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from ..errors import UserError, above
-from ..files import write_aside
+from ..errors import UserError
 from ..records.generate_log import Hypothesis, Sentence
-from ..records.text import read_text
+from ..records.mbr import Fit, read_fit
 
-FORMAT, VERSION = "labo-mbr", 1
 TEMPERATURES = tuple(10 ** (k / 10) for k in range(-10, 21))  #: that a fit tries: 0.1 to 100
 _SAME = 1e-3  # nats per token within which two scores are of the same subwords: P- lines have four decimals
 
@@ -150,13 +147,6 @@ def decode(candidates: Iterable[Candidates], utility: Any, temperature: float | 
         yield Choice(sentence, float(expected[best]), float(weights[best]), len(one.texts), count, best + 1)
 
 
-class Fit(NamedTuple):
-    """A fitted temperature. rows: dicts of the mean utility against the references, for each kind of weights."""
-
-    temperature: float
-    rows: list[dict]
-
-
 def fit(candidates: Iterable[Candidates], references: Sequence[str], utility: Any) -> Fit:
     """The temperature of the weights that chooses the best translations of a validation set, of `TEMPERATURES`.
 
@@ -178,35 +168,12 @@ def fit(candidates: Iterable[Candidates], references: Sequence[str], utility: An
         {"weights": name, "utility": float(mean), "difference": float(mean - means[0]), "standard error": float(error)}
         for name, mean, error in zip(names, means, errors, strict=True)
     ]
-    return Fit(TEMPERATURES[best - 1], rows)
-
-
-def save_temperature(found: Fit, utility: Any, sentences: int, path: str | os.PathLike) -> None:
-    """Write the file that `load_temperature` reads."""
-    record = {
-        "format": FORMAT,
-        "version": VERSION,
-        "utility": utility.signature,
-        "temperature": found.temperature,
-        "sentences": sentences,
-        "tried": found.rows,
-    }
-    with write_aside(path) as stream:
-        stream.write(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return Fit(TEMPERATURES[best - 1], utility.signature, len(scores), rows)
 
 
 def load_temperature(path: str | os.PathLike, utility: Any) -> float:
-    """The temperature in a file of `save_temperature`. Raises UserError where it is broken or of another utility."""
-    try:
-        record = json.loads(read_text(path))
-        if (record["format"], record["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"format {record['format']!r}, version {record['version']!r}")
-        temperature, fitted = float(record["temperature"]), record["utility"]
-    except UserError:
-        raise
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UserError(f"{path}: no file of `labo mbr --fit-temperature` ({error}): fit it anew") from None
-    above(f"{path}: temperature", temperature, 0)
-    if fitted != utility.signature:
-        raise UserError(f"{path}: was fitted for the utility {fitted}, not {utility.signature}: fit it anew")
-    return temperature
+    """The temperature of a fit's file. Raises UserError where it is damaged, or fitted for another utility."""
+    found = read_fit(path)
+    if found.utility != utility.signature:
+        raise UserError(f"{path}: was fitted for the utility {found.utility}, not {utility.signature}: fit it anew")
+    return found.temperature

@@ -1,6 +1,6 @@
 """One HTML page about systems on one test set: curves, scores, frequency, confidence, calibration, every sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..records.reliability import read_reliability
 from ..records.run_files import groups_of
 from ..records.tables import TextTable
 from ..records.train_log import read_train_log
-from . import calibration_sections, image_sections, image_training, sentences
+from . import calibration_sections, image_sections, image_training, mbr_section, sentences
 from . import translation as figures
 from .page import Section, write_figure, write_page, write_table
 
@@ -69,6 +69,7 @@ class Settings:
     sources: list | None = None  #: whole text, for them
     language: str | None = None  #: of the target, where the references are the T- lines of a log
     lowercase: bool = False  #: whether to score in lower case where no prepared corpus says so
+    mbr: Sequence = ()  #: [(name, what records.mbr.read_mbr gives)]
     segmenter: Callable | None = None  #: corpus → function words → subwords, or None where it has no such
 
 
@@ -88,7 +89,7 @@ def write_report(runs, settings):
 
 def _write(runs, translated, settings):
     sections = []
-    steps = (_runs, _curves, _scores, _splits, _confidence, _calibration, _decoding, _examples, _sentences)
+    steps = (_runs, _curves, _scores, _splits, _confidence, _calibration, _decoding, _mbr, _examples, _sentences)
     for step in progress(steps, "report", "section"):
         section = step(runs, translated, settings)
         if section:
@@ -304,6 +305,10 @@ def _calibration(runs, translated, settings):
 
 def _decoding(runs, _translated, settings):
     return calibration_sections.decoding(runs, settings.out)
+
+
+def _mbr(_runs, _translated, settings):
+    return mbr_section.section(settings.mbr, settings.out)
 
 
 def _examples(_runs, translated, settings):

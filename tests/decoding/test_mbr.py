@@ -15,6 +15,7 @@ from labo_fairseq.cli import main
 from labo_fairseq.decoding import mbr, utilities
 from labo_fairseq.errors import UserError
 from labo_fairseq.records.generate_log import Hypothesis, Sentence, log_lines, parse_generate_log, read_generate_log
+from labo_fairseq.records.mbr import Fit, read_choices, read_fit, read_mbr, write_fit
 
 LN2 = math.log(2)
 WORDS = "ein mann fährt auf einem rad durch die stadt und die frau sieht zu".split()
@@ -259,14 +260,25 @@ def test_the_fitted_utility_is_that_of_the_decisions():
 
 
 def test_a_fit_is_written_and_read(tmp_path):
-    found = mbr.Fit(2.5, [])
-    mbr.save_temperature(found, utilities.chrf(), 7, tmp_path / "mbr.json")
+    rows = [{"weights": "uniform", "utility": 60.0, "difference": 0.0, "standard error": 0.0}]
+    found = Fit(2.5, utilities.chrf().signature, 7, rows)
+    write_fit(found, tmp_path / "mbr.json")
+    assert read_fit(tmp_path / "mbr.json") == read_mbr(tmp_path / "mbr.json") == found
     assert mbr.load_temperature(tmp_path / "mbr.json", utilities.chrf()) == 2.5
     with pytest.raises(UserError, match=r"was fitted for the utility chrF2, not BLEU\|tok:13a"):
         mbr.load_temperature(tmp_path / "mbr.json", utilities.bleu())
 
 
-GOOD = {"format": "labo-mbr", "version": 1, "utility": "chrF2", "temperature": 2.0}
+ROW = {"weights": "2", "utility": 60.0, "difference": 0.1, "standard error": 0.1}
+GOOD = {
+    "format": "labo-mbr", "version": 1, "utility": "chrF2", "temperature": 2.0, "sentences": 7, "tried": [ROW]
+}  # fmt: skip
+
+
+def test_a_whole_file_of_a_fit(tmp_path):
+    """The one that `test_broken_files_of_a_fit` damages."""
+    (tmp_path / "mbr.json").write_text(json.dumps(GOOD))
+    assert mbr.load_temperature(tmp_path / "mbr.json", utilities.chrf()) == 2
 
 
 @pytest.mark.parametrize(
@@ -276,6 +288,7 @@ GOOD = {"format": "labo-mbr", "version": 1, "utility": "chrF2", "temperature": 2
         *(json.dumps({**GOOD, "temperature": value}) for value in (0, -1, "x", None, [])),
         json.dumps({**GOOD, "temperature": math.nan}), json.dumps({**GOOD, "temperature": math.inf}),
         json.dumps({**GOOD, "version": 2}), json.dumps({k: v for k, v in GOOD.items() if k != "utility"}),
+        json.dumps({**GOOD, "tried": [{**ROW, "utility": "x"}]}), json.dumps({**GOOD, "tried": 3}),
     ],
 )  # fmt: skip
 def test_broken_files_of_a_fit(tmp_path, content):
@@ -309,6 +322,23 @@ def test_its_output_is_a_log_of_the_chosen_hypotheses(write, tmp_path, capsys):
     rows = [line.split("\t") for line in (tmp_path / "report.tsv").read_text().splitlines()]
     assert rows[0] == ["id", "candidates", "texts", "rank", "weight", "utility"] and len(rows) == 7
     assert [float(row[5]) for row in rows[1:]] == pytest.approx([c.utility for c in choices], abs=1e-4)
+    assert run(capsys, tmp_path / "log", "--report", tmp_path / "report.json", "--json")[0] == 0
+    exact, rounded = read_mbr(tmp_path / "report.json"), read_mbr(tmp_path / "report.tsv")
+    assert [row["rank"] for row in exact] == [c.rank for c in choices]
+    for one, other in zip(exact, rounded, strict=True):
+        assert other == pytest.approx(one, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "[1]", '[{"id": 1}]', "id\tcandidates\n1\t2\n", "id\n1\t2\n", "[" * 100000,
+     "id\tcandidates\ttexts\trank\tweight\tutility\n0\t7\t3\t1\t–\t3\n"],
+)  # fmt: skip
+def test_damaged_rows_of_choices_are_one_line(tmp_path, text):
+    (tmp_path / "choices.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"choices\.tsv: .*labo mbr --report") as error:
+        read_choices(tmp_path / "choices.tsv")
+    assert "\n" not in str(error.value)
 
 
 def test_the_other_commands_read_it(write, tmp_path, capsys):

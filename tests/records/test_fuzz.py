@@ -18,6 +18,7 @@ from labo_fairseq.analysis.runs import read_run, table
 from labo_fairseq.analysis.systems import read_system
 from labo_fairseq.errors import UserError
 from labo_fairseq.records.generate_log import parse_generate_log
+from labo_fairseq.records.mbr import read_mbr
 from labo_fairseq.records.reliability import COLUMNS, read_reliability
 from labo_fairseq.records.run_folder import corpus_at, method_name, read_corpus, read_settings
 from labo_fairseq.records.text import read_text
@@ -26,6 +27,11 @@ from labo_fairseq.records.train_log import read_epochs, read_train_log
 LOG = entry(0, "a b", "a b") + entry(1, "c@@ d", "cd") + "C-0\t0.5\nC-1\t0.25\nA-0\t0-0\n"
 TRAIN_LOG = "\n".join([CONFIG, inner(100), valid(600, 3.0), epoch_end(1, 600, 100)]) + "\n"
 RELIABILITY = "\t".join(COLUMNS) + "\nbefore\t0.0\t0.5\t3\t0.25\t0.3\t0.1\t0.5\nbefore\t0.5\t1.0\t0\t\t\t\t\n"
+FIT = json.dumps(
+    {"format": "labo-mbr", "version": 1, "temperature": 2.0, "utility": "chrF2", "sentences": 3, "tried": [
+        {"weights": "2", "utility": 60.0, "difference": 0.1, "standard error": 0.1}]}
+)  # fmt: skip
+CHOICES = "id\tcandidates\ttexts\trank\tweight\tutility\n0\t7\t3\t1\t0.2500\t61.2000\n1\t7\t4\t2\t0.5\t41\n"
 DICTIONARY = "the 30\na 20\ndog 3 #fairseq:overwrite\n"
 MANIFEST = json.dumps({"source": "de", "target": "en", "synthetic": False, "lowercased": True})
 COMMAND = json.dumps(["fairseq-train", "bin", "--criterion", "labo", "--rho", "0.5", "--max-update", "10"])
@@ -106,6 +112,11 @@ def reliability(folder, data):
     tried(read_reliability, folder)
 
 
+def of_mbr(folder, data):
+    (folder / "file").write_bytes(data)
+    tried(read_mbr, folder / "file")
+
+
 def dictionary(folder, data):
     (folder / "file").write_bytes(data)
     tried(read_dictionary, folder / "file")
@@ -132,6 +143,8 @@ READERS = {
     "train log": (train_log, TRAIN_LOG),
     "resumed train log": (train_log, RESUMED.read_text(encoding="utf-8")[:4000]),
     "reliability.tsv": (reliability, RELIABILITY),
+    "fit of mbr": (of_mbr, FIT),
+    "choices of mbr": (of_mbr, CHOICES),
     "dictionary": (dictionary, DICTIONARY),
     "manifest.json": (run_folder("manifest.json"), MANIFEST),
     "command.json": (run_folder("command.json"), COMMAND),
