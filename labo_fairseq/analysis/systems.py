@@ -122,6 +122,15 @@ def _warn_of_other_references(system, references, reference_name):
         )
 
 
+def warn_of_copied_sources(system, lines, sources):
+    """Warn where most lines of a system are the source sentences. sources: None where they are not known."""
+    if sources is None:
+        return
+    copied = sum(_letters(line) == _letters(source) for line, source in zip(lines, sources, strict=True))
+    if copied > len(lines) / 2:
+        warn(f"{system.file}: {copied} of {len(lines)} lines are the source sentences: is it the source text?")
+
+
 def _letters(text):
     return [character for character in html.unescape(text).casefold() if character.isalnum()]
 

@@ -24,7 +24,7 @@ from .fetching import end_fetching_before_shutdown
 from .hydra_line import import_user_dir_before_composition, one_line_for_wrong_settings
 from .launch import check_world_size
 from .literals import read_literals_alone, read_literals_alone_in_examples
-from .loaded_models import name_loaded_models
+from .loaded_models import name_loaded_models, warn_of_swapped_languages
 from .source import (
     count_accumulated_batches,
     find_the_last_bit,
@@ -105,6 +105,7 @@ MODULE_MENDS = {
         explain_foreign_checkpoints,
         explain_missing_pretrained_model,
         name_loaded_models,
+        warn_of_swapped_languages,
         save_whole_files,
         explain_unwritable_folders,
     ],

@@ -126,6 +126,8 @@ def _translated(runs, settings):
     references = tested.references
     of_text = (references.first, references.name, False, references.detokenized_as)
     lines = {name: systems.texts(group[0], *of_text) for name, group in groups.items()}
+    for name, group in groups.items():
+        systems.warn_of_copied_sources(group[0], lines[name], tested.sources)
     metric = references.metric("bleu", tested.lowercase, tested.tokenize)
     counts = {name: metric.count(texts) for name, texts in lines.items()}
     several = max(map(len, groups.values())) > 1

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from _analysis import entry, finished_run, labo, prepared_corpus, write
 
+from labo_fairseq.cli import main
 from labo_fairseq.errors import UserError
 from labo_fairseq.figures import page
 from labo_fairseq.figures.reliability import reliability
@@ -378,3 +379,15 @@ def test_tables_escape_and_align():
     assert not {"b", "i", "u"} & set(found.tags)
     assert '<td class="n" data-label="n">-1.5</td>' in text and '<th class="n">n</th>' in text
     assert "<td>&lt;i&gt;</td>" in text
+
+
+@pytest.mark.parametrize("copied, warned", [(3, True), (1, False)])
+def test_the_source_text_given_as_a_system_is_warned_about(tmp_path, capsys, copied, warned):
+    sources = ["Ein Hund läuft .", "Die Katze schläft .", "Ein Rad steht da .", "Wasser fließt ."]
+    write(tmp_path / "source", "".join(f"{line}\n" for line in sources))
+    write(tmp_path / "reference", "a dog runs\nthe cat sleeps\na bike stands there\nwater flows\n")
+    write(tmp_path / "system", "".join(f"{line}\n" for line in sources[:copied]) + "other words\n" * (4 - copied))
+    files = [f"--{name}={tmp_path / name}" for name in ("source", "reference")]
+    flags = ["--system", f"odd={tmp_path / 'system'}", "--out", str(tmp_path / "out"), "--significance", "none"]
+    assert main(["report", *files, *flags]) == 0
+    assert (f"{copied} of 4 lines are the source sentences" in capsys.readouterr().err) is warned
