@@ -26,7 +26,7 @@ def name_loaded_models(module):
 
 
 def warn_of_swapped_languages(module):
-    """F49: `fairseq-generate -s en -t de` with a model of de-en runs where both share a dictionary, and says nonsense."""
+    """F49: `fairseq-generate -s en -t de` with a model of de-en: with a shared dictionary it runs, all nonsense."""
     original = module.load_model_ensemble_and_task
 
     @functools.wraps(original)
