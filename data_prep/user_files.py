@@ -38,8 +38,12 @@ class Corpus(Base):
         self._paths = {(pair, split): self._find(pair, split) for split in self.splits for pair in pairs}
 
     def _find(self, pair, split):
+        prefix = self._prefixes[split]
         middle = f".{'-'.join(pair)}" if len(self.pairs) > 1 else ""
-        return [_existing(f"{self._prefixes[split]}{middle}.{code}") for code in pair]
+        hint = (
+            f": name both files without their language: {Path(prefix).with_suffix('')}" if _is_one(prefix, pair) else ""
+        )
+        return [_existing(f"{prefix}{middle}.{code}", hint) for code in pair]
 
     def parameters(self):
         """The hashes and line counts of the files, by split."""
@@ -56,8 +60,13 @@ class Corpus(Base):
         return read_pairs(*self._paths[pair, "train" if part == "all" else part])
 
 
-def _existing(name):
+def _is_one(prefix, pair):
+    """Whether what should be the prefix of two files is one of them."""
+    return Path(prefix).suffix.removeprefix(".") in pair
+
+
+def _existing(name, hint):
     path = next((Path(at) for at in (name, f"{name}.gz") if Path(at).is_file()), None)
     if path is None:
-        raise UserError(f"{name}: missing, and {name}.gz as well")
+        raise UserError(f"{name}: missing, and {name}.gz as well{hint}")
     return path

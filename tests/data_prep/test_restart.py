@@ -186,6 +186,12 @@ def test_own_file_that_is_missing(user_text, tmp_path, capsys):
     assert f"{user_text}/talks.en: missing, and {user_text}/talks.en.gz as well" in capsys.readouterr().err
 
 
+def test_own_file_with_its_language(user_text, tmp_path, capsys):
+    assert files(user_text, tmp_path / "out", "--train", str(user_text / "train.de")) == 2
+    error = capsys.readouterr().err
+    assert error.endswith(f"train.de.de.gz as well: name both files without their language: {user_text}/train\n")
+
+
 @pytest.mark.usefixtures("no_fairseq")
 def test_verify(user_text, tmp_path, capsys):
     out = tmp_path / "out"
