@@ -40,10 +40,7 @@ class Corpus(Base):
     def _find(self, pair, split):
         prefix = self._prefixes[split]
         middle = f".{'-'.join(pair)}" if len(self.pairs) > 1 else ""
-        hint = (
-            f": name both files without their language: {Path(prefix).with_suffix('')}" if _is_one(prefix, pair) else ""
-        )
-        return [_existing(f"{prefix}{middle}.{code}", hint) for code in pair]
+        return [_existing(f"{prefix}{middle}.{code}", _hint(prefix, pair)) for code in pair]
 
     def parameters(self):
         """The hashes and line counts of the files, by split."""
@@ -60,9 +57,11 @@ class Corpus(Base):
         return read_pairs(*self._paths[pair, "train" if part == "all" else part])
 
 
-def _is_one(prefix, pair):
-    """Whether what should be the prefix of two files is one of them."""
-    return Path(prefix).suffix.removeprefix(".") in pair
+def _hint(prefix, pair):
+    """What to do where what should be the prefix of two files is one of them; empty where it is not."""
+    name = Path(prefix)
+    of_one = name.suffix.removeprefix(".") in pair
+    return f": name both files without their language: {name.with_suffix('')}" if of_one else ""
 
 
 def _existing(name, hint):

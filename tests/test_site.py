@@ -38,6 +38,16 @@ def test_no_link_of_a_document_is_dead():
     assert not dead
 
 
+def test_no_link_of_a_page_leaves_the_site():
+    """mkdocs --strict refuses such a link; name the file without one."""
+    outside = []
+    for path in DOCS.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8")):
+            if "://" not in link and not (path.parent / link).resolve().is_relative_to(DOCS):
+                outside.append(f"{path.relative_to(DOCS)}: {link}")
+    assert not outside
+
+
 def test_the_notebook_is_stored_without_results():
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert cells and not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
