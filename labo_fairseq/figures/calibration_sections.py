@@ -15,6 +15,11 @@ MEASURES = {
     "tokens": ("tokens", "d"),
 }  # fmt: skip
 
+RELIABILITY = (
+    "Reliability: how often tokens of a given confidence are right, with 95% bars; below, how many tokens there are."
+)
+COVERAGE = "Coverage: BLEU if only the most confident sentences are answered."
+
 
 def calibration(runs, translated, out):
     """Reliability diagrams and measures of `labo calibrate`, and BLEU of the most confident sentences; or None.
@@ -22,10 +27,11 @@ def calibration(runs, translated, out):
     runs: {name: records.run_files.RunFiles}; translated: what report.py has read, or None
     """
     folders = {name: run.calibration_folder for name, run in runs.items() if run.calibration_folder}
-    figures, tables = [], []
+    figures, tables, texts = [], [], []
     for i, name in enumerate(runs, 1):
         bins = read_reliability(folders[name]) if name in folders else None
         if bins:
+            texts = [RELIABILITY]
             figures.append(write_figure(reliability(bins, name), out, f"reliability_{i}", f"reliability of {name}"))
     measured = {name: read_measures(folder) for name, folder in folders.items()}
     if any(measured.values()):
@@ -35,13 +41,10 @@ def calibration(runs, translated, out):
         if table:
             figures.append(write_figure(curves, out, "coverage", "BLEU of the most confident sentences"))
             tables.append(write_table(table, out, "coverage"))
+            texts.append(COVERAGE)
     if not figures and not tables:
         return None
-    text = (
-        "Reliability: how often tokens of a given confidence are right; below, how many tokens there are; vertical "
-        "bars: 95%. Coverage: BLEU if only the most confident sentences are answered."
-    )
-    return Section("Calibration", text, figures, tables)
+    return Section("Calibration", " ".join(texts), figures, tables)
 
 
 def _table_of_measures(measured):
