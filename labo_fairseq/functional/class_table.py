@@ -37,7 +37,7 @@ class ClassTable(PassLoss):
         gradient: bool,
         prior_logit: torch.Tensor | None,
         masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
+        scratch: list[torch.Tensor] | None,
     ) -> RowPass:
         """See rows.row_pass."""
         absent = _absent(z, target, masked)

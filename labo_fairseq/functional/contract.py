@@ -47,7 +47,7 @@ class RowLoss:
         gradient: bool,
         prior_logit: torch.Tensor | None,
         masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
+        scratch: list[torch.Tensor] | None,
     ) -> RowPass:
         """As rows.row_pass: the value of n rows of logits, which turn into the gradient in place (`own_pass`)."""
         raise NotImplementedError(f"{type(self).__name__}: has no pass of its own")

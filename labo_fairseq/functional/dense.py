@@ -84,10 +84,19 @@ class _Dense(torch.autograd.Function):
         grad = torch.zeros_like(logits, dtype=dtype) if gradient else None
         # row by row: NaN in one row, as in padding, must not hide that types are masked in another
         some_masked = bool(logits.numel()) and bool(logits.amin(1)[kept].isneginf().any())
-        for rows in kept.split(rows_at_once(_PIECE, logits.size(1), loss)):
+        pieces = kept.split(rows_at_once(_PIECE, logits.size(1), loss))
+        scratch = [logits.new_empty(len(pieces[0]), logits.size(1), dtype=dtype) for _ in range(2)]
+        for rows in pieces:
             z = logits.index_select(0, rows).to(dtype)
             masked = z.isneginf() if some_masked else None
-            out = row_pass(z, target[rows], loss.of_rows(rows, masked), gradient, masked=masked)
+            out = row_pass(
+                z,
+                target[rows],
+                loss.of_rows(rows, masked),
+                gradient,
+                masked=masked,
+                scratch=[s[: len(z)] for s in scratch],
+            )
             value[rows], nll[rows], confidence[rows] = out.value, out.nll, out.log_sum.neg().exp()
             if gradient:
                 if out.prior_weight is not None:

@@ -14,7 +14,7 @@ import torch
 from .contract import PassLoss, RowLoss
 from .dense import working_dtype
 from .products import Products
-from .rows import Coefficients, RowPass, Rows, log_sum, shift_rows
+from .rows import Coefficients, RowPass, Rows, buffer, log_sum, shift_rows
 from .smoothing import UNIFORM
 
 
@@ -117,11 +117,11 @@ class LogitMatching(PassLoss):
         gradient: bool,
         prior_logit: torch.Tensor | None,
         masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
+        scratch: list[torch.Tensor] | None,
     ) -> RowPass:
         """See rows.row_pass."""
         types, _, target_logit = shift_rows(z, target, masked)
-        p = torch.softmax(z, 1, out=torch.empty_like(z) if scratch is None else scratch)
+        p = torch.softmax(z, 1, out=buffer(z, scratch, 0))
         total = log_sum(p)
         nll = total - target_logit
         types = types.unsqueeze(1) if torch.is_tensor(types) else types

@@ -110,8 +110,8 @@ def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
     weight = products.weight
     chunk_rows, block_rows = chunk_sizes(count, *weight.shape, weight.device, loss, half=products.rounds)
     buffer = products.chunk_buffer(min(chunk_rows, count))
-    scratch = products.block_buffer(min(block_rows, count))
-    wide = torch.empty_like(scratch) if products.rounds else None
+    scratch = [products.block_buffer(min(block_rows, count)) for _ in range(2)]
+    wide = torch.empty_like(scratch[0]) if products.rounds else None
     for start in range(0, count, chunk_rows):
         chunk = slice(start, min(start + chunk_rows, count))
         logits = products.logits(chunk, buffer)
@@ -130,7 +130,7 @@ def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
                 gradient=products.any_gradient,
                 prior_logit=None if prior_logit is None else prior_logit[part],
                 masked=prior.masked,
-                scratch=scratch[: len(z)],
+                scratch=[one[: len(z)] for one in scratch],
             )
             value[rows], nll[rows], confidence[rows] = out.value, out.nll, out.log_sum.neg().exp()
             if prior.used:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from .contract import PassLoss
-from .rows import RowPass, log_sum, prior_row, shift_rows
+from .rows import RowPass, buffer, log_sum, prior_row, shift_rows
 from .smoothing import UNIFORM
 
 
@@ -41,25 +41,31 @@ class GeneralizedEntropy(PassLoss):
         gradient: bool,
         prior_logit: torch.Tensor | None,
         masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
+        scratch: list[torch.Tensor] | None,
     ) -> RowPass:
         """See rows.row_pass."""
         types, _, target_logit = shift_rows(z, target, masked)
         u = prior_row(self.prior_u, types, z, masked)
-        p = torch.softmax(z, 1, out=torch.empty_like(z) if scratch is None else scratch)
+        p, spare = torch.softmax(z, 1, out=buffer(z, scratch, 0)), buffer(z, scratch, 1)
         total = log_sum(p)
         nll = total - target_logit
         log_p = z.sub_(total.unsqueeze(1))
+        tiny = torch.finfo(z.dtype).tiny  # u, p and m are 0 for masked types
+        log_u = u.clamp(min=tiny).log()
         if self.alpha == 1:
-            divergence = (torch.xlogy(u, u) - u * log_p).sum(1)
-            slope = p - u
+            divergence = torch.sub(log_u, log_p, out=spare).mul_(u).sum(1)
+            slope = torch.sub(p, u, out=z)
+        elif self.alpha == 0:
+            ratio = log_p.sub_(log_u)
+            divergence = torch.mul(p, ratio, out=spare).sum(1)
+            slope = ratio.sub_(divergence.unsqueeze(1)).mul_(p)
         else:
-            m = u if self.alpha == 0 else p.mul(self.alpha).add_((1 - self.alpha) * u)
-            ratio = log_p.sub_(m.clamp(min=torch.finfo(z.dtype).tiny).log())
-            kl_p = (p * ratio).sum(1)
-            divergence = kl_p / (1 - self.alpha)
-            if self.alpha:
-                divergence = divergence + (torch.xlogy(u, u) - torch.xlogy(u, m)).sum(-1) / self.alpha
+            m = torch.mul(p, self.alpha, out=spare).add_((1 - self.alpha) * u)
+            log_m = m.clamp_(min=tiny).log_()
+            ratio = log_p.sub_(log_m)
+            kl_u = log_m.sub_(log_u).mul_(u).sum(1).neg_()
+            kl_p = torch.mul(p, ratio, out=spare).sum(1)
+            divergence = kl_u / self.alpha + kl_p / (1 - self.alpha)
             slope = ratio.sub_(kl_p.unsqueeze(1)).mul_(p).div_(1 - self.alpha)
         if gradient:
             torch.add(p, slope, alpha=self.weight, out=z)

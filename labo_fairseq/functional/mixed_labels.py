@@ -46,7 +46,7 @@ class MixedLabels(PassLoss):
         gradient: bool,
         prior_logit: torch.Tensor | None,
         masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
+        scratch: list[torch.Tensor] | None,
     ) -> RowPass:
         """See rows.row_pass."""
         types, _, target_logit = shift_rows(z, target, masked)

@@ -146,7 +146,7 @@ class ZLossAround(WithZLoss, PassLoss):
         gradient: bool,
         prior_logit: torch.Tensor | None,
         masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
+        scratch: list[torch.Tensor] | None,
     ) -> RowPass:
         """See rows.row_pass."""
         p, peak = torch.softmax(z, 1), z.amax(1)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from .contract import PassLoss, RowLoss
-from .rows import RowPass, log_sum, row_pass
+from .rows import RowPass, buffer, log_sum, row_pass
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class RDrop(PassLoss):
         gradient: bool,
         prior_logit: torch.Tensor | None,
         masked: torch.Tensor | None,
-        scratch: torch.Tensor | None,
+        scratch: list[torch.Tensor] | None,
     ) -> RowPass:
         """See rows.row_pass."""
-        pull, divergence = self._pull(z, masked)
+        pull, divergence = self._pull(z, masked, scratch)
         out = row_pass(z, target, self.base, gradient, prior_logit, masked, scratch)
         if gradient:
             z.add_(pull, alpha=self.weight / 2)
@@ -57,22 +57,22 @@ class RDrop(PassLoss):
         return RowPass(both.view(-1), out.nll, out.prior_weight, out.log_sum)
 
     @staticmethod
-    def _pull(z, masked):
+    def _pull(z, masked, scratch):
         """Gradient (2n, V) and value (n,) of KL(p₁‖p₂) + KL(p₂‖p₁)."""
-        p = torch.softmax(z, 1)
+        p, spare = torch.softmax(z, 1, out=buffer(z, scratch, 0)), buffer(z, scratch, 1)
         peak = z.amax(1)
         lse = (log_sum(p) + peak).view(-1, 2)
         first, second = p.view(-1, 2, p.size(1)).unbind(1)
-        pair = z.view(-1, 2, z.size(1))
+        pair, spare = z.view(-1, 2, z.size(1)), spare[: len(z) // 2]
+        pull = torch.empty_like(pair)
         # log p₁ − log p₂
-        ratio = (pair[:, 0] - pair[:, 1]).sub_((lse[:, 0] - lse[:, 1]).unsqueeze(1))
+        ratio = torch.sub(pair[:, 0], pair[:, 1], out=pull[:, 0]).sub_((lse[:, 0] - lse[:, 1]).unsqueeze(1))
         if masked is not None:
             ratio.nan_to_num_(nan=0.0)  # −inf − (−inf): types that neither pass has
-        kl_first, kl_second = (first * ratio).sum(1), -(second * ratio).sum(1)
+        kl_first = torch.mul(first, ratio, out=spare).sum(1)
+        kl_second = torch.mul(second, ratio, out=spare).sum(1).neg_()
         # ∂/∂z₁ = p₁∘(ratio − KL₁₂) + p₁ − p₂, and the same for the second with the signs turned
-        pull = torch.empty_like(pair)
-        torch.sub(ratio, (kl_first - 1).unsqueeze(1), out=pull[:, 0])
-        pull[:, 0].mul_(first).sub_(second)
-        torch.sub(-(kl_second - 1).unsqueeze(1), ratio, out=pull[:, 1])
+        torch.sub((1 - kl_second).unsqueeze(1), ratio, out=pull[:, 1])
         pull[:, 1].mul_(second).sub_(first)
+        ratio.sub_((kl_first - 1).unsqueeze(1)).mul_(first).sub_(second)
         return pull.view_as(z), kl_first + kl_second

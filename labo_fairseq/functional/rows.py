@@ -94,7 +94,7 @@ def row_pass(
     gradient: bool = True,
     prior_logit: torch.Tensor | None = None,
     masked: torch.Tensor | None = None,
-    scratch: torch.Tensor | None = None,
+    scratch: list[torch.Tensor] | None = None,
 ) -> RowPass:
     """Value and negative log-likelihood of a loss for n rows of logits; the logits turn into the gradient in place.
 
@@ -106,7 +106,7 @@ def row_pass(
     loss: a contract.RowLoss; where it holds something for every token, `loss.of_rows` of these rows
     prior_logit: u·z, (n,), where the caller has it cheaper than from z (h·(Wᵀu)); otherwise it is formed here
     masked: types that are −inf, as a bool tensor (V,) or (n, V); None where there are none
-    scratch: a tensor like z to work in, so that a loop over chunks does not allocate one each time
+    scratch: two tensors like z to work in: a loop that allocated them for each chunk would wait for their pages
     A prior of one distribution per row, (n, V), enters the gradient here. Raises ValueError where a target is masked.
     """
     if loss.own_pass:
@@ -118,11 +118,11 @@ def row_pass(
     tau = loss.temperature
     # p may take the place of z only where no later term reads z
     keep_z = tau is not None or loss.needs_mean
-    p = torch.softmax(z, 1, out=(torch.empty_like(z) if scratch is None else scratch) if keep_z else z)
+    p = torch.softmax(z, 1, out=buffer(z, scratch, 0) if keep_z else z)
     rows = Rows(log_sum(p), target_logit, peak, types, prior=prior)
     if loss.needs_mean:
         # not a batched dot product, whose plain summation loses two digits over 32k types and is slower on a CPU
-        rows.mean = (p * z).sum(1)
+        rows.mean = torch.mul(p, z, out=buffer(z, scratch, 1)).sum(1)
     q = None
     if tau is not None:
         q = z.mul_(1 / tau)
@@ -137,6 +137,11 @@ def row_pass(
         if torch.is_tensor(loss.prior) and has_row_priors(loss):
             z.add_(loss.prior.to(z) * _column(weights.d))
     return RowPass(value.to(z), rows.nll, None if has_row_priors(loss) else weights.d, rows.log_sum)
+
+
+def buffer(z: torch.Tensor, scratch: list[torch.Tensor] | None, i: int) -> torch.Tensor:
+    """The i-th of the tensors to work in, or a new one like z."""
+    return torch.empty_like(z) if scratch is None else scratch[i]
 
 
 def others(types: float | torch.Tensor) -> Any:

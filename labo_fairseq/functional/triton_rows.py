@@ -22,7 +22,7 @@ def row_pass(
     gradient: bool = True,
     prior_logit: torch.Tensor | None = None,
     masked: torch.Tensor | None = None,
-    scratch: torch.Tensor | None = None,
+    scratch: list[torch.Tensor] | None = None,
 ) -> RowPass:
     """As rows.row_pass. Losses with their own pass or a prior per row, and masked types, take that one, in torch."""
     if loss.own_pass or has_row_priors(loss) or masked is not None or z.dtype == torch.float64:
