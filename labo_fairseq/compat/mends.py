@@ -30,6 +30,7 @@ from .source import (
     find_the_last_bit,
     give_unused_tensors_a_value,
     hashable_dataclasses,
+    leave_out_warnings_of_hydra,
     let_bf16_run_without_tpu,
     let_torch_ddp_run_on_cpus,
     name_things_as_numpy_2_does,
@@ -67,6 +68,7 @@ SOURCE_MENDS = {
     "fairseq.models.distributed_fairseq_model": [let_torch_ddp_run_on_cpus],
     "fairseq.trainer": [resume_under_another_criterion, count_accumulated_batches],
     "fairseq_cli.generate": [print_sentence_confidence],
+    "fairseq_cli.hydra_train": [leave_out_warnings_of_hydra],
     "fairseq_cli.interactive": [print_sentence_confidence],
     "fairseq_cli.score": [pass_lists_to_sacrebleu, pass_config_to_scorer],
 }
