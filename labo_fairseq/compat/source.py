@@ -102,7 +102,7 @@ def quote_fasta_paths(text):
 
 def leave_out_warnings_of_hydra(text):
     """F50: hydra 1.2 and later puts thirteen lines about its future above the one line that says what is wrong."""
-    about = ("\\\\s*The version_base parameter", "In 'config': Usage of deprecated keyword")
+    about = (r"\s*The version_base parameter", "In 'config': Usage of deprecated keyword")
     silent = f'[__import__("warnings").filterwarnings("ignore", about) for about in {about!r}]'
     return _replace(text, "\n\n@hydra.main(", f"\n{silent}\n@hydra.main(")
 
