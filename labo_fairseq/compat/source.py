@@ -101,8 +101,12 @@ def quote_fasta_paths(text):
 
 
 def leave_out_warnings_of_hydra(text):
-    """F50: hydra 1.2 and later puts thirteen lines about its future above the one line that says what is wrong."""
-    about = (r"\s*The version_base parameter", "In 'config': Usage of deprecated keyword")
+    """F50: hydra 1.2 and later puts twenty lines about its future above the one line that says what is wrong."""
+    about = (
+        r"\s*The version_base parameter",
+        r"\s*In 'config': Usage of deprecated keyword",
+        r"\s*'config' is validated against ConfigStore schema",
+    )
     silent = f'[__import__("warnings").filterwarnings("ignore", about) for about in {about!r}]'
     return _replace(text, "\n\n@hydra.main(", f"\n{silent}\n@hydra.main(")
 
