@@ -9,9 +9,9 @@ from .page import Section, write_figure, write_table
 
 NAMED = ("uniform", "most probable")  # of the rows of a fit: choices without a temperature, levels of its figure
 TEXT = (
-    "Of the candidates of each sentence, the one of highest expected utility is taken. Fit: the mean utility of the choices against "
-    "the references of the validation set, by the temperature of the candidates' weights. Choices: where the chosen "
-    "one stands among the different candidates in the order of their probability."
+    "Of the candidates of each sentence, the one of highest expected utility is taken. Fit: the mean utility of the "
+    "choices against the references of the validation set, by the temperature of the candidates' weights. Choices: "
+    "where the chosen one stands among the different candidates in the order of their probability."
 )
 
 
