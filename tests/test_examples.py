@@ -32,6 +32,7 @@ def test_the_plain_loop():
     assert float(re.search(r"cross entropy (.*)", run("plain_loop.py"))[1]) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("lightning") is None, reason="lightning is not installed: pip install '.[dev]'"
 )
@@ -45,6 +46,7 @@ def test_lightning():
     assert 0 < float(ece) < 1 and 0.01 < float(temperature) < 10
 
 
+@pytest.mark.slow
 def test_the_optimizers_are_timed():
     heading, *rows = [line.split("\t") for line in run("benchmark_kernels.py", "adam", "--repetitions", 1).splitlines()]
     assert heading == ["optimizer", "ms", "ratio"] and [row[0] for row in rows][:2] == ["adam", "torch_adam"]

@@ -131,6 +131,7 @@ def test_without_validation_images_there_is_no_temperature(tmp_path):
     assert "not held out" in seed.warnings[0]  # the same images
 
 
+@pytest.mark.slow
 def test_the_report_needs_neither_the_model_nor_torch(tmp_path):
     """Two seeds of one system and one of another, in a process that cannot import torch."""
     for name, seed, rho in (("a1", 1, "0.5"), ("a2", 2, "0.5"), ("b", 3, "0.9")):

@@ -104,6 +104,7 @@ def test_loading_by_ourselves_leaves_fairseq_its_allowed_types(checkpoint_utils,
     assert ours.keys() == checkpoint_utils.load_checkpoint_to_cpu(str(path))["model"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("removed", range(6))
 def test_every_allowed_type_is_needed(trained, trained_by_two, removed):
     """Without any one of them, one of two checkpoints with BLEU counts (of one process, of two) is refused."""

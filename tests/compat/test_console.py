@@ -42,6 +42,7 @@ def test_train(run_cli, train_args, failing, tmp_path):
     assert_one_line(run_cli("fairseq-train", *train_args(tmp_path, 1, *failing)), "fairseq-train")
 
 
+@pytest.mark.slow
 def test_hydra_train(run_cli, tiny_bin, failing, tmp_path):
     done = run_cli(
         "fairseq-hydra-train",

@@ -45,6 +45,7 @@ def losses(log):
     return {int(line["num_updates"]): (float(line["loss"]), float(line["nll_loss"])) for line in lines}
 
 
+@pytest.mark.slow
 def test_the_students_checkpoint_holds_the_student_alone(trained, tiny_bin):
     log, folder = trained
     assert len(losses(log)) == 3

@@ -112,6 +112,7 @@ def as_bytes(path):
     return stream.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [*list(EQUAL)[:1], *(pytest.param(k, marks=pytest.mark.slow) for k in list(EQUAL)[1:])]
 )

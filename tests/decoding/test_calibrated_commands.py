@@ -91,6 +91,7 @@ def test_t_1_gives_the_bytes_of_stock_fairseq(generate, calibrate, checkpoints, 
     assert len(lines(stock.stdout)) > 12 * 5 and lines(found.stdout) == lines(stock.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_t_1_in_the_scorer(translate, calibrate, checkpoints, count):
     paths = checkpoints[:count]
@@ -202,6 +203,7 @@ def test_what_does_not_belong_together_is_refused(translate, calibrate, checkpoi
             translate(checkpoints[:1], *task(*flags))
 
 
+@pytest.mark.slow
 def test_mismatch_warn(translate, calibrate, checkpoints, caplog):
     file = calibrate((checkpoints[0], Temperature(1.7)))
     found = translate(checkpoints[1:], *task("--calibration", file, "--calibration-mismatch", "warn"))

@@ -100,6 +100,7 @@ def test_the_command_completes_the_calibration_file(log, file):
     assert len(table) == 2 and table[1].split("\t")[-1] == "sentence-confidence|bins:15|split:odd-ids|n:150"
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused_in_one_line(log, file, tmp_path):
     no_targets = write(tmp_path / "a.txt", "".join(entry(i, "a b").replace("T-", "X-") for i in range(3)))
     for arguments, message in [

@@ -91,6 +91,7 @@ def rows_of(text):
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+@pytest.mark.slow
 @needs_torchvision
 def test_penultimate_of_images_as_installed(study, run_cli, tmp_path):
     systems = ["--system", f"hard={study}/hard/seed1/checkpoints/checkpoint_best.pt"]

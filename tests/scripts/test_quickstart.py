@@ -214,6 +214,7 @@ assert os.environ["OMP_NUM_THREADS"] == "1"
         assert f"{name}:   valid  update      4" in result.stderr
 
 
+@pytest.mark.slow
 def test_where_one_of_two_fails_there_is_no_table(clone):
     result = quickstart(clone, *BOTH, FAIL="1")
     assert result.returncode == 1 and result.stdout == ""

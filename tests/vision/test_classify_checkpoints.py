@@ -109,6 +109,7 @@ def test_the_surest_mistakes_are_shown_as_pictures(run, measured):
     assert last >= sorted(probability[wrong])[-12] - 1e-6
 
 
+@pytest.mark.slow
 def test_without_the_images_the_page_has_no_pictures_and_a_line_says_why(run, measured, tmp_path, capsys):
     for subset in ("test", "valid"):
         stored = predictions.read(run / f"checkpoints/checkpoint_best.{subset}.npz")

@@ -137,6 +137,7 @@ def test_resume_trains_on_the_same_labels(tmp_path):
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
+@pytest.mark.slow
 def test_validation_sees_the_labels_of_the_run(run, run_cli):
     """Where the file of the matrix is gone; accuracy is by the noisy labels, clean_accuracy by the true ones."""
     path = run / "checkpoints/checkpoint_last.pt"
