@@ -51,3 +51,11 @@ def test_the_optimizers_are_timed():
     heading, *rows = [line.split("\t") for line in run("benchmark_kernels.py", "adam", "--repetitions", 1).splitlines()]
     assert heading == ["optimizer", "ms", "ratio"] and [row[0] for row in rows][:2] == ["adam", "torch_adam"]
     assert rows[0][2] == "1.00" and all(float(row[1]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table, first", [("row-pass", "bfloat16 to float32"), ("calibrator", "log-softmax")])
+def test_single_operations_are_timed(table, first):
+    heading, *rows = [line.split("\t") for line in run("benchmark_kernels.py", table, "--repetitions", 1).splitlines()]
+    assert heading == ["operation", "least microseconds"] and rows[0][0] == first
+    assert all(float(row[1]) > 0 for row in rows)
