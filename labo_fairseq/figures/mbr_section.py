@@ -47,9 +47,9 @@ def ranks(choices):
     """The share of sentences whose choice is among the k most probable candidates, against k."""
     series = {}
     for name, rows in choices:
-        found = np.sort([row["rank"] for row in rows])
-        shares = 100 * np.searchsorted(found, np.unique(found), side="right") / len(found)
-        series[_unused(name, series)] = [(k, share, None) for k, share in zip(np.unique(found), shares, strict=True)]
+        found, counts = np.unique([row["rank"] for row in rows], return_counts=True)
+        shares = 100 * counts.cumsum() / len(rows)
+        series[_unused(name, series)] = [(k, share, None) for k, share in zip(found, shares, strict=True)]
     return style.lines(series, "k most probable candidates", "choices among them (%)", "Ranks of the choices", True)
 
 

@@ -110,7 +110,9 @@ def _all_chunks(products, prior, target, kept, loss, count_hits, row_pass):
     weight = products.weight
     chunk_rows, block_rows = chunk_sizes(count, *weight.shape, weight.device, loss, half=products.rounds)
     buffer = products.chunk_buffer(min(chunk_rows, count))
-    scratch = [products.block_buffer(min(block_rows, count)) for _ in range(2)]
+    # one on a GPU, whose allocator keeps what is freed: a second one would cost memory of losses that do not need it
+    buffers = 1 if weight.device.type == "cuda" else 2
+    scratch = [products.block_buffer(min(block_rows, count)) for _ in range(buffers)]
     wide = torch.empty_like(scratch[0]) if products.rounds else None
     for start in range(0, count, chunk_rows):
         chunk = slice(start, min(start + chunk_rows, count))

@@ -106,7 +106,7 @@ def row_pass(
     loss: a contract.RowLoss; where it holds something for every token, `loss.of_rows` of these rows
     prior_logit: u·z, (n,), where the caller has it cheaper than from z (h·(Wᵀu)); otherwise it is formed here
     masked: types that are −inf, as a bool tensor (V,) or (n, V); None where there are none
-    scratch: two tensors like z to work in: a loop that allocated them for each chunk would wait for their pages
+    scratch: up to two tensors like z to work in: a loop that allocated them for each chunk would wait for their pages
     A prior of one distribution per row, (n, V), enters the gradient here. Raises ValueError where a target is masked.
     """
     if loss.own_pass:
@@ -140,8 +140,8 @@ def row_pass(
 
 
 def buffer(z: torch.Tensor, scratch: list[torch.Tensor] | None, i: int) -> torch.Tensor:
-    """The i-th of the tensors to work in, or a new one like z."""
-    return torch.empty_like(z) if scratch is None else scratch[i]
+    """The i-th of the tensors to work in, or a new one like z where there are not as many."""
+    return torch.empty_like(z) if scratch is None or i >= len(scratch) else scratch[i]
 
 
 def others(types: float | torch.Tensor) -> Any:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..errors import UserError
+from ..errors import UserError, above
 from ..files import write_aside
 from .tables import table_of
 from .text import read_text, split_lines
@@ -45,9 +45,8 @@ def read_fit(path: str | os.PathLike) -> Fit:
         record = json.loads(read_text(path))
         if (record["format"], record["version"]) != (FORMAT, VERSION):
             raise ValueError(f"format {record['format']!r}, version {record['version']!r}")
-        temperature = _finite(record["temperature"])
-        if temperature <= 0:
-            raise ValueError(f"temperature {temperature}")
+        temperature = float(record["temperature"])
+        above(f"{path}: temperature", temperature, 0)
         numbers = ("utility", "difference", "standard error")
         rows = [{"weights": str(row["weights"]), **{n: _finite(row[n]) for n in numbers}} for row in record["tried"]]
         return Fit(temperature, str(record["utility"]), int(record["sentences"]), rows)
