@@ -43,7 +43,9 @@ def learning_curves(nll, scores, heading):
             # of no points too, so that the first panel's legend names every method
             x, y, deviations = zip(*curves[name], strict=True) if name in curves else ([], [], [None])
             bars = None if None in deviations else deviations
-            axes.errorbar(x, y, bars, label=plain(name), linewidth=1.4, capsize=2, **marked(i))
+            every = max(1, len(x) // 12)  # a marker at each of a hundred validations would hide the lines
+            line = {"linewidth": 1.4, "capsize": 2, "markevery": every, "errorevery": every, **marked(i)}
+            axes.errorbar(x, y, bars, label=plain(name), **line)
     panels[0].set_ylabel("nll (bits/token)")
     panels[1].set_ylabel("BLEU")
     panels[1].set_xlabel("updates")
