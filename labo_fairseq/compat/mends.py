@@ -20,7 +20,7 @@ from .console import (
     one_line_errors_of_hydra,
     say_once_that_a_log_is_lost,
 )
-from .fetching import end_fetching_before_shutdown
+from .fetching import end_fetching_before_shutdown, end_workers_of_past_epochs
 from .hydra_line import import_user_dir_before_composition, one_line_for_wrong_settings
 from .launch import check_world_size
 from .literals import read_literals_alone, read_literals_alone_in_examples
@@ -111,7 +111,7 @@ MODULE_MENDS = {
         save_whole_files,
         explain_unwritable_folders,
     ],
-    "fairseq.data.iterators": [end_fetching_before_shutdown],
+    "fairseq.data.iterators": [end_fetching_before_shutdown, end_workers_of_past_epochs],
     "fairseq.distributed.utils": [
         allow_broadcast_globals,
         explain_lost_workers,
