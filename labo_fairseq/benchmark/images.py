@@ -1,5 +1,6 @@
 """Time of whole updates of an image classifier through fairseq's trainer: data, forward, backward, optimizer, EMA."""
 
+import contextlib
 import logging
 import math
 import statistics
@@ -47,17 +48,8 @@ def run(args):
     for flag, known in (("arch", ARCH_MODEL_REGISTRY), ("image_dataset", SOURCES)):
         if getattr(args, flag) not in known:
             raise UserError(f"--{flag.replace('_', '-')}: {getattr(args, flag)}: unknown: see docs/vision.md")
-    for package in ("fairseq", "labo_fairseq"):
-        logging.getLogger(package).setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
-        teacher = Path(folder) / "teacher.pt"
-        untrained = trainer(args, METHODS[BASELINE], teacher)
-        untrained.consolidate_optimizer()  # which fairseq's save_checkpoint leaves to its caller
-        untrained.save_checkpoint(str(teacher), {})
-        methods = chosen(METHODS, args.only, BASELINE)
-        table = {name: updates(trainer(args, flags, teacher)) for name, flags in methods.items()}
-    with metrics.aggregate():
-        times = interleaved(table, args.repetitions, args.device)
+    with _warnings_alone():
+        times = _times(args)
     rows = []
     for name, seconds in times.items():
         # each repetition by itself: a machine that is slow for a while is so for all methods of the repetition
@@ -72,6 +64,33 @@ def run(args):
         "repetitions": args.repetitions,
     }
     return rows, setting | environment(args.device)
+
+
+def _times(args):
+    """{method: seconds of each repetition's update}."""
+    with tempfile.TemporaryDirectory() as folder:
+        teacher = Path(folder) / "teacher.pt"
+        untrained = trainer(args, METHODS[BASELINE], teacher)
+        untrained.consolidate_optimizer()  # which fairseq's save_checkpoint leaves to its caller
+        untrained.save_checkpoint(str(teacher), {})
+        methods = chosen(METHODS, args.only, BASELINE)
+        table = {name: updates(trainer(args, flags, teacher)) for name, flags in methods.items()}
+    with metrics.aggregate():
+        return interleaved(table, args.repetitions, args.device)
+
+
+@contextlib.contextmanager
+def _warnings_alone():
+    """fairseq tells much about each trainer; who calls this from a program of their own keeps their levels."""
+    loggers = [logging.getLogger(package) for package in ("fairseq", "labo_fairseq")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def median_interval(values):

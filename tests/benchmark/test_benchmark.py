@@ -1,6 +1,7 @@
 """labo benchmark: every candidate runs, the table is whole, memory and gradient error are measured."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -124,8 +125,11 @@ def test_image_updates():
     ],
 )
 def test_bad_image_settings(capsys, arguments, message):
+    levels = [logging.getLogger(package).level for package in ("fairseq", "labo_fairseq")]
     assert refused("images", *arguments) == 2
     assert message in capsys.readouterr().err
+    # the information that other code of the process logs is left alone
+    assert [logging.getLogger(package).level for package in ("fairseq", "labo_fairseq")] == levels
 
 
 def test_the_interval_of_a_median_holds_it_19_times_of_20():
