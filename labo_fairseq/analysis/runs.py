@@ -83,8 +83,9 @@ def _add_training(run, files, _tested):
     if run.method.startswith("labo ") and run.updates:
         run.share_under_p_star = max(0, run.updates - _warmup(settings, log)) / run.updates
     goal = _integer(settings, "max_update", log.max_update or 0)
-    if run.updates < goal:
-        run.problems.append(f"unfinished: {run.updates} of {goal} updates")
+    # trained by --max-epoch alone, a run has no goal in updates
+    if not log.finished and (not goal or run.updates < goal):
+        run.problems.append(f"unfinished: {run.updates}{f' of {goal}' if goal else ''} updates")
 
 
 def _add_scores(run, files, tested):

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import write_aside
+from ..records.train_log import FINISHED
 from .precision import chosen
-
-FINISHED = "done training"  # how the last line of fairseq's own log begins
 
 
 def check(args):

@@ -27,6 +27,7 @@ from .text import read_text, split_lines
 
 # 2024-05-01 10:00:00 | INFO | valid | epoch 003 | valid on 'valid' subset | loss 5.2 | … | num_updates 600
 _PLAIN = re.compile(r"\| INFO \| ([\w.]+) \| epoch (\d+)(?=[ :])(.*)")
+FINISHED = "done training"  # begins what fairseq logs last
 # order in which lines of one update are written
 _RANK = {"train_inner": 0, "valid": 1, "train": 2}
 
@@ -65,6 +66,7 @@ class TrainLog:
     timed_seconds: float  #: ... and the seconds spent in their training steps
     criterion: dict[str, Any]  #: settings of the criterion as fairseq resolved them, with "_name"; empty if unknown
     max_update: int | None  #: --max-update, None if unknown or unlimited
+    finished: bool  #: fairseq ended the training itself, by --max-update, --max-epoch, --patience or another limit
 
     @property
     def best(self) -> ValidPoint | None:
@@ -81,7 +83,7 @@ class TrainLog:
 
 def read_train_log(path: str | os.PathLike) -> TrainLog:
     """The TrainLog of a file, plain or gzip. Raises UserError where it cannot be read or is no such log."""
-    lines = split_lines(read_text(path))
+    lines = [line for line in split_lines(read_text(path)) if line.strip()]
     config: dict = next((config_ for config_ in map(_config, reversed(lines)) if config_), {})
     history = _history(lines)
     if not history and not config:
@@ -92,7 +94,8 @@ def read_train_log(path: str | os.PathLike) -> TrainLog:
     max_update = config.get("optimization", {}).get("max_update")
     max_update = max_update if isinstance(max_update, int) and max_update > 0 else None
     timed_updates, seconds = _timed(history, train)
-    return TrainLog(train, valid, updates, timed_updates, seconds, config.get("criterion", {}), max_update)
+    finished = FINISHED in lines[-1]
+    return TrainLog(train, valid, updates, timed_updates, seconds, config.get("criterion", {}), max_update, finished)
 
 
 def read_epochs(path: str | os.PathLike) -> list[dict[str, Any]]:

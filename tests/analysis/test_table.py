@@ -156,6 +156,19 @@ def test_every_unfinished_state_has_a_row_that_says_so(folder):
     assert by_name["nodata"]["true perplexity"] == "8.00"
 
 
+def test_a_run_without_a_number_of_updates_is_unfinished_until_fairseq_says_that_it_is_done(folder):
+    """--max-epoch or --patience alone; the latter also ends runs below their --max-update."""
+    arguments = ["fairseq-train", "--criterion", "labo"]
+    (folder / "labo/command.json").write_text(json.dumps([*arguments, "--max-epoch", "60"]))
+    log = [CONFIG.replace("'max_update': 1200", "'max_update': 0"), inner(100)]
+    write(folder / "labo/train.log", lines(log))
+    assert read_run(folder / "labo").status == "unfinished: 100 updates"
+    write(folder / "labo/train.log", lines([*log, "done training in 3.2 seconds"]))
+    assert read_run(folder / "labo").status == "ok"
+    write(folder / "labo/train.log", lines([CONFIG, inner(100), "done training in 3.2 seconds"]))
+    assert read_run(folder / "labo").status == "ok"
+
+
 def test_without_command_json_the_log_tells_the_method(tmp_path):
     run = tmp_path / "old"
     run.mkdir()

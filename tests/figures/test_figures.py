@@ -54,7 +54,7 @@ def test_no_two_of_32_lines_look_alike():
 def test_training_curves_show_validation_in_bits():
     valid = [ValidPoint(update, 9.0, bits, None, None) for update, bits in ((100, 5.0), (200, 4.0))]
     train = [TrainPoint(update, 9.0, bits, None, None, None) for update, bits in ((50, 7.0), (150, 5.5))]
-    logs = {name: TrainLog(train, valid, 200, 0, 0.0, {}, None) for name in ("one", "two")}
+    logs = {name: TrainLog(train, valid, 200, 0, 0.0, {}, None, True) for name in ("one", "two")}
     figure = translation.training_curves(logs)
     (axes,) = figure.axes
     assert legend(figure) == ["one", "two"] and len(axes.lines) == 4  # a thin line of training for each

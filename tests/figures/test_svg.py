@@ -66,7 +66,7 @@ def test_a_diagonal_a_level_and_caps_have_no_values():
 
 def test_a_long_curve_has_marks_at_its_ends_and_not_on_every_point():
     points = [ValidPoint(update, 1.0, 5 - update / 1000, 2.0, None) for update in range(1, 1001)]
-    figure = translation.training_curves({"a": TrainLog([], points, 1000, 0, 0, {}, None)})
+    figure = translation.training_curves({"a": TrainLog([], points, 1000, 0, 0, {}, None, True)})
     found = [text for text, _ in titles(svg.svg(figure, "x"))]
     assert len(found) == 80 and found[0] == "a; update 1: 4.999" and found[-1] == "a; update 1000: 4"
 

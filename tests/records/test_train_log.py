@@ -18,11 +18,24 @@ def test_a_real_log_of_a_killed_and_resumed_run():
     assert [point.update for point in log.train] == [10, 20, 30, 40, 50, 60]
     assert [point.update for point in log.valid] == [14, 20, 28, 40, 42, 56, 60]
     assert log.train[4].seconds == 4  # the account of the process that went on, not the 6 of the killed one
-    assert log.updates == log.timed_updates == log.max_update == 60
+    assert log.updates == log.timed_updates == log.max_update == 60 and log.finished
     assert log.timed_seconds == 84 + 8 + 8 + 7 + 2
     assert log.updates_per_second == pytest.approx(60 / 109)
     assert (log.best.update, log.best.nll_loss) == (42, 5.195)
     assert log.criterion["_name"] == "label_smoothed_cross_entropy" and log.criterion["label_smoothing"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("last", "finished"),
+    [
+        ("done training in 3.2 seconds", True),
+        ("2026-01-02 03:04:05 | INFO | fairseq_cli.train | done training in 3.2 seconds", True),
+        (inner(100), False),
+        ("done training in 3.2 seconds\n" + CONFIG + "\n" + inner(200), False),  # resumed with more updates, killed
+    ],
+)
+def test_a_run_is_finished_when_fairseq_says_so_last(tmp_path, last, finished):
+    assert read(tmp_path, CONFIG, inner(50), last, "").finished is finished
 
 
 def test_fields_of_points(tmp_path):
