@@ -83,7 +83,7 @@ class TrainLog:
 
 def read_train_log(path: str | os.PathLike) -> TrainLog:
     """The TrainLog of a file, plain or gzip. Raises UserError where it cannot be read or is no such log."""
-    lines = [line for line in split_lines(read_text(path)) if line.strip()]
+    lines = split_lines(read_text(path).rstrip())
     config: dict = next((config_ for config_ in map(_config, reversed(lines)) if config_), {})
     history = _history(lines)
     if not history and not config:
